@@ -1,0 +1,1 @@
+"""What any service may import. Nothing in here imports a service."""

@@ -1,0 +1,1 @@
+"""The wire contract: every message on every topic, as a Pydantic model. Knows nothing but pydantic."""

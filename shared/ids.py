@@ -1,0 +1,39 @@
+"""Identifiers.
+
+`new_id` gives UUIDv7 (RFC 9562, section 5.7): sortable by time, so that MongoDB's `_id` index grows at its right edge.
+`derived_id` gives UUIDv5, for everything that must come out the same when it is computed again (event ids, children).
+"""
+
+import os
+import time
+import uuid
+
+NAMESPACE = uuid.UUID("6d1c1d2e-0a6b-5a43-9b0e-5f6d1f0c7a11")
+
+
+def new_id() -> str:
+    """A fresh UUIDv7 in canonical text form."""
+    return str(uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
+
+
+def uuid7(unix_ms: int, random: bytes) -> uuid.UUID:
+    """Build a UUIDv7 from milliseconds since the epoch and ten random bytes."""
+    value = (unix_ms & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7 << 76
+    value |= (int.from_bytes(random[:2], "big") & 0x0FFF) << 64
+    value |= 0b10 << 62
+    value |= int.from_bytes(random[2:], "big") & 0x3FFF_FFFF_FFFF_FFFF
+    return uuid.UUID(int=value)
+
+
+def derived_id(*parts: object) -> str:
+    """The UUIDv5 of `parts`: the same parts always give the same id."""
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(map(str, parts))))
+
+
+def is_uuid(text: str) -> bool:
+    """True for a UUID of any version in canonical form."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

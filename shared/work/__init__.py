@@ -1,0 +1,1 @@
+"""The queue in MongoDB that executor, extractor and scanner share: ingest, claim under a lease, renew, recover, end."""

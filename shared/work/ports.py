@@ -1,0 +1,152 @@
+"""What a use case knows of the queue. `shared/work/queue.py` keeps it in MongoDB, `memory.py` in this process.
+
+One item is one document of the service's collection (an execution, an extraction, a scan) with these fields of the
+queue beside the service's own:
+
+    _id, tenant, content_hash       who it is; the hash of what was asked for
+    status                          queued · running · waiting · completed · failed · cancelled · timed_out
+    reason, error                   why it ended so; for people
+    priority, rank                  claim order, lowest rank first
+    epoch, lease{owner,token,until} who may write: the holder of the lease, under this epoch
+    cancel{by,reason,at}            somebody wants it to end
+    recoveries                      how many workers were lost over it
+    wanted                          how often it was asked for again while being worked on
+    sequence                        last sequence given: epoch · 2³² + n
+    events[]                        not yet on Kafka: {sequence, prev, type, at, data}
+    transitions[]                   the last 64 {sequence, type, at}
+    applied[]                       the last 16 change ids
+    parent_id, root_id, lane, rerun_of, wake_at, wake_keys, blocked_on, keys, labels
+    created_at, updated_at, started_at, completed_at, duration_ms
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+SEQUENCE_BITS = 32
+FINAL = ("completed", "failed", "cancelled", "timed_out")
+"""An item in one of these never changes its status again."""
+
+FinalStatus = Literal["completed", "failed", "cancelled", "timed_out"]
+
+
+def first_sequence(epoch: int) -> int:
+    """The sequence that stands before the first event of `epoch`."""
+    return epoch << SEQUENCE_BITS
+
+
+class Added(StrEnum):
+    """What became of one item of a batch that was added."""
+
+    INSERTED = "inserted"
+    STARTED = "started"
+    """Inserted already claimed (fast path)."""
+    DUPLICATE = "duplicate"
+    """It was there with the same content: nothing was written."""
+    CONFLICT = "conflict"
+    """The id is there with other content or another tenant: nothing was written."""
+    CANCELLED = "cancelled"
+    """A cancel had arrived before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """Something to be done. `fields` are the service's own; `children` are documents that must exist first."""
+
+    id: str
+    tenant: str
+    content_hash: str
+    fields: Mapping[str, Any]
+    priority: int = 0
+    children: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An item that this process holds. `document` is the item as it was when it was claimed."""
+
+    id: str
+    tenant: str
+    epoch: int
+    token: str
+    sequence: int
+    """Last sequence that the claim itself has used (its `started` event)."""
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a renewal found. Every id that was asked for is in exactly one of `held` and `lost`."""
+
+    held: frozenset[str]
+    lost: frozenset[str]
+    """Somebody else has it, or it has ended: kill the task, write nothing more."""
+    cancelled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Held, and somebody wants it to end: id → the `cancel` mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """An event as it lies in its document; the service's `EventFactory` makes the wire form of it."""
+
+    sequence: int
+    prev: int | None
+    type: str
+    at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LostLease(Exception):
+    """The change was refused because this process no longer owns the item."""
+
+
+class Work(Protocol):
+    """The queue as one worker process sees it. All times are the server's."""
+
+    async def add(self, items: Sequence[NewItem], *, start: int = 0) -> list[Added]:
+        """Insert a batch idempotently, children first; start up to `start` of them at once (their claims come with the
+        next `claim`). Durable when it returns.
+        """
+        ...
+
+    async def claim(self, limit: int) -> list[Claim]:
+        """Take up to `limit` queued items, best rank first. Empty when there are none."""
+        ...
+
+    async def renew(self, ids: Collection[str]) -> Renewal:
+        """Prolong the leases of `ids` and learn what happened to them meanwhile."""
+        ...
+
+    async def finish(
+        self,
+        claim: Claim,
+        status: FinalStatus,
+        *,
+        sequence: int | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        needs: Sequence[str] = (),
+    ) -> str:
+        """End the item: one atomic change of status, fields and event. Returns the status that was written: `cancelled`
+        when a cancel mark stood there first. `sequence` is the last one this owner used (default: the claim's).
+        Raises LostLease.
+        """
+        ...
+
+    async def give_back(self, claim: Claim, *, sequence: int | None = None, reason: str) -> None:
+        """Put the item back at once (shutdown, no room). Cancelled instead when a cancel mark stands there."""
+        ...
+
+    async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
+        """Mark or end the item: returns `cancelled` (was queued or waiting), `marked` (is running: its owner ends it),
+        `tombstone` (not there yet: it will be cancelled when it comes) or the final status that it already has.
+        """
+        ...
+
+    async def recover(self) -> int:
+        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many."""
+        ...
