@@ -13,7 +13,7 @@ _left = int(_count or 1)
 
 def point(name: str) -> None:
     """Kill this process here when `CRASH_POINT` says so."""
-    global _left
+    global _left  # noqa: PLW0603 - one process, one armed point
     if name != _armed:
         return
     _left -= 1

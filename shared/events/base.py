@@ -1,7 +1,7 @@
 """What all events have in common.
 
-An event is published as JSON (the whole model, so that a consumer without header access misses nothing) with CloudEvents
-1.0 attributes in the Kafka headers (binary content mode, extension `ce_tenant`). Changes are additive: a field may be
+An event is published as JSON (the whole model, so that a consumer without header access misses nothing) with
+CloudEvents 1.0 attributes in the Kafka headers (binary content mode, extension `ce_tenant`). Changes are additive: a field may be
 added with a default; anything else is a new event type.
 """
 

@@ -17,7 +17,7 @@ class StoredPlan(BaseModel):
 
 
 class RunRequested(Event):
-    """Somebody wants a plan to be run. Sent by the gateway once the request is durable; `id` is the accepted event's."""
+    """Somebody wants a plan to be run. Sent once the request is durable; `id` is the accepted event's."""
 
     topic: ClassVar[str] = "run-requested"
     producer: ClassVar[str] = "gateway"

@@ -8,7 +8,7 @@ from shared.events.base import Event, JsonObject
 
 
 class ScanRequested(Event):
-    """Somebody wants these accounts, regions and services to be scanned; an empty list means all that are configured."""
+    """Somebody wants these accounts, regions and services to be scanned; an empty list means all configured."""
 
     topic: ClassVar[str] = "scan-requested"
     producer: ClassVar[str] = "gateway"

@@ -1,4 +1,7 @@
-"""The object store as use cases see it. Keys are `/`-separated and never start with `/`; every key begins with a tenant."""
+"""The object store as use cases see it.
+
+Keys are `/`-separated and never start with `/`; every key begins with a tenant.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
