@@ -20,13 +20,18 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        return truncate(datetime.now(UTC))
+        return now()
 
     def monotonic(self) -> float:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def now() -> datetime:
+    """The machine's time, for records that no test has to steer."""
+    return truncate(datetime.now(UTC))
 
 
 def truncate(moment: datetime) -> datetime:

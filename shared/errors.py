@@ -2,10 +2,11 @@
 
     CadenzaError                   code: stable string; context: values for logs and answers, never secrets
     ├── TransientError             try again later; retry_after: seconds or None
-    │   ├── UpstreamUnavailable · RateLimited · StorageUnavailable · BrokerUnavailable · Overloaded
+    │   ├── UpstreamUnavailable (UpstreamTimeout) · RateLimited · StorageUnavailable · BrokerUnavailable
+    │   │   Overloaded
     ├── PermanentError             trying again cannot help
     │   ├── InvalidRequest · TooLarge · Unauthorized · Forbidden · NotFound · Conflict · Gone
-    │   └── RetriesExhausted
+    │   └── RetriesExhausted · UpstreamInvalid
     ├── InvalidMessage             unreadable input from a topic: dead-lettered at once, no attempt is counted
     └── ConfigurationError         stop at start-up and say which setting to mend
 
@@ -56,6 +57,12 @@ class UpstreamUnavailable(TransientError):
     """A system that this one depends on did not answer."""
 
     code = "upstream_unavailable"
+
+
+class UpstreamTimeout(UpstreamUnavailable):
+    """A system that this one depends on did not answer in time."""
+
+    code = "upstream_timeout"
 
 
 class RateLimited(TransientError):
@@ -140,6 +147,12 @@ class RetriesExhausted(PermanentError):
     """Every allowed attempt failed."""
 
     code = "retries_exhausted"
+
+
+class UpstreamInvalid(PermanentError):
+    """A system that this one depends on gave an answer that cannot be used."""
+
+    code = "upstream_invalid"
 
 
 class InvalidMessage(CadenzaError):

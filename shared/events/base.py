@@ -1,23 +1,27 @@
 """What all events have in common.
 
 An event is published as JSON (the whole model, so that a consumer without header access misses nothing) with
-CloudEvents 1.0 attributes in the Kafka headers (binary content mode, extension `ce_tenant`). Changes are additive: a field may be
-added with a default; anything else is a new event type.
+CloudEvents 1.0 attributes in the Kafka headers (binary content mode, extension `ce_tenant`). Changes are additive: a
+field may be added with a default; anything else is a new event type.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 SOURCE_PREFIX = "cadenza/"
 
 
 def _iso_milliseconds(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[AwareDatetime, PlainSerializer(_iso_milliseconds, when_used="json")]
+Moment = Annotated[
+    AwareDatetime,
+    PlainSerializer(_iso_milliseconds, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A point in time; on the wire ISO 8601 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.123Z`."""
 
 JsonObject = dict[str, Any]
@@ -26,11 +30,13 @@ JsonObject = dict[str, Any]
 class Event(BaseModel):
     """One message. `id` is unique per event and the same on every redelivery."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     topic: ClassVar[str]
     producer: ClassVar[str]
     """The service that publishes it."""
+    also_from: ClassVar[tuple[str, ...]] = ()
+    """Other services that publish it too."""
 
     id: str
     tenant: str = Field(min_length=1)
@@ -39,6 +45,10 @@ class Event(BaseModel):
     def key(self) -> str:
         """The Kafka key: events with one key keep their order."""
         raise TypeError(f"{type(self).__name__} declares no key")
+
+    def origin(self) -> str:
+        """The service that published this very event."""
+        return self.producer
 
     def event_type(self) -> str:
         """CloudEvents `type`."""
@@ -54,7 +64,7 @@ class Event(BaseModel):
             "ce_specversion": "1.0",
             "ce_id": self.id,
             "ce_type": self.event_type(),
-            "ce_source": SOURCE_PREFIX + self.producer,
+            "ce_source": SOURCE_PREFIX + self.origin(),
             "ce_time": _iso_milliseconds(self.occurred_at),
             "ce_subject": self.subject(),
             "ce_tenant": self.tenant,

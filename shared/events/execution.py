@@ -17,7 +17,6 @@ EventType = Literal[
     "step.retrying",
     "step.log",
     "step.progress",
-    "step.artifact",
     "step.finished",
 ]
 
@@ -60,6 +59,7 @@ class ExecutionComplete(Event):
 
     topic: ClassVar[str] = "execution-complete"
     producer: ClassVar[str] = "executor"
+    also_from: ClassVar[tuple[str, ...]] = ("gateway",)
 
     source: Literal["cadenza", "virtuoso"]
     execution_id: str
@@ -75,6 +75,9 @@ class ExecutionComplete(Event):
     duration_ms: int | None = None
     steps: dict[str, int] = Field(default_factory=dict)
     """How many steps ended in each status."""
+
+    def origin(self) -> str:
+        return "gateway" if self.source == "virtuoso" else self.producer
 
     def key(self) -> str:
         return (

@@ -10,7 +10,7 @@ from shared.events.base import Event, JsonObject, Moment
 class StoredPlan(BaseModel):
     """Where a plan lies that is too large for an event, and the SHA-256 (hex) of its bytes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     uri: str
     sha256: str

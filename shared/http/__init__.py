@@ -1,0 +1,1 @@
+"""Calls to other systems: one client factory, one translation of errors."""

@@ -1,0 +1,1 @@
+"""Kafka: topics, publishing, reading, dead letters. Nothing outside this folder imports aiokafka."""

@@ -1,0 +1,1 @@
+"""MongoDB: the client, faithful documents, indexes, group commit and the outbox."""

@@ -76,7 +76,7 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """All objects whose key starts with `prefix`, in order of key."""
+        """All objects whose key starts with `prefix`, in order of key. Their `content_type` may be guessed."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -1,0 +1,92 @@
+# Chores. `make help` lists them. Nothing is assumed but Python 3.11 or newer and the package registries.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
+GENERATORS := services.executor.commands.reference shared.kafka.reference cli.reference
+LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+TESTS ?= tests
+
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check lint types imports architecture generated format docs lock bench clean reset
+
+help: ## List the chores
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONCE=1: leave after the checks)
+	@$(BIN)/cadenza demo $(if $(ONCE),--once)
+
+up: $(VENV)/sandbox.stamp ## Start the sandbox until Ctrl-C
+	@$(BIN)/cadenza up
+
+test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those)
+	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture
+
+check: lint types imports generated architecture ## Everything that needs no running parts: style, types, imports, generated files
+
+lint: $(VENV)/dev.stamp ## ruff, and that everything is formatted
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp ## mypy --strict
+	@$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp ## The import contracts
+	@$(BIN)/lint-imports
+
+architecture: $(VENV)/dev.stamp ## Sizes, names, registries, samples
+	@$(BIN)/python -m pytest --quiet tests/architecture
+
+generated: $(VENV)/dev.stamp ## That the generated files are current
+	@for module in $(GENERATORS); do $(BIN)/python -m $$module --check || exit 1; done
+
+format: $(VENV)/dev.stamp ## Format, and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## Write the generated reference and .env.example anew
+	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit 1; done
+
+bench: $(VENV)/dev.stamp ## Measure; results go to benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/*.lock
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install uv
+	@for extra in services sandbox dev; do \
+		$(BIN)/python -m uv $(LOCK) pyproject.toml --extra $$extra -o requirements/$$extra.lock || exit 1; done
+
+clean: ## Remove the environment, caches and build products; the sandbox's data stay
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+reset: ## Remove the sandbox's data
+	@rm -rf .cadenza
+
+# --- the environment: hash-pinned, made again when a lock changes ---
+
+$(VENV)/dev.stamp: requirements/dev.lock | $(BIN)/cadenza
+	@echo "Fetching the Python packages of requirements/dev.lock"
+	@$(PIP) -r requirements/dev.lock || { $(FETCH_FAILED); }
+	@touch $@ $(VENV)/sandbox.stamp
+
+$(VENV)/sandbox.stamp: requirements/sandbox.lock | $(BIN)/cadenza
+	@echo "Fetching the Python packages of requirements/sandbox.lock"
+	@$(PIP) -r requirements/sandbox.lock || { $(FETCH_FAILED); }
+	@touch $@
+
+# The checkout itself is found by a path file, so that nothing has to be built and every edit counts at once.
+$(BIN)/cadenza:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11 if '$(PYTHON)' is an older one." >&2; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { \
+		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@pwd > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/cadenza.pth"
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -P -m cli "$$@"\n' > $@
+	@chmod +x $@
+
+FETCH_FAILED = echo "The Python packages could not be fetched: is the package registry reachable?" >&2; exit 1

@@ -1,0 +1,174 @@
+"""The path of a run, from the gateway's 202 to its end, against the floors it stands on."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+
+from benchmarks.load import FIVE_TRUE, NOOP, Load, Watch, spread, with_load
+from benchmarks.stack import KEY, Stack
+from sandbox.module import Module
+from sandbox.ports import free_port
+
+ACCEPTED = 3_000
+BURST = 500
+BURSTS = 5
+STEADY_SECONDS = 30
+FIVE_RUNS = 200
+
+
+async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
+    """All figures; `quick` is for trying the benchmark itself out and is marked in the result."""
+    scale = 0.1 if quick else 1.0
+    await with_load(stack, _warm_up)
+    result: dict[str, Any] = {"quick": quick}
+    result["latency_idle"] = await with_load(
+        stack, lambda load, watch: _idle(load, watch, int(60 * scale) + 5)
+    )
+    result["burst"] = await with_load(
+        stack, lambda load, watch: _bursts(stack, load, watch, int(BURST * scale))
+    )
+    result["steady_200"] = await with_load(
+        stack, lambda load, watch: _steady(stack, load, watch, 200, STEADY_SECONDS * scale)
+    )
+    result["five_true"] = await with_load(
+        stack, lambda load, watch: _five(stack, load, watch, int(FIVE_RUNS * scale))
+    )
+    result["bare_loop_five_true"] = await _bare_loop(int(FIVE_RUNS * scale))
+    result["five_true"]["ratio_to_bare_loop"] = round(
+        result["five_true"]["runs_per_second"] / result["bare_loop_five_true"]["runs_per_second"], 3
+    )
+    result["accept"] = await _accept(stack, int(ACCEPTED * scale))
+    result["memory_mb"] = stack.memory_mb()
+    return result
+
+
+async def _warm_up(load: Load, watch: Watch) -> dict[str, Any]:
+    await load.burst(NOOP, 100)
+    await watch.until(100, 60)
+    return {}
+
+
+async def _idle(load: Load, watch: Watch, count: int) -> dict[str, Any]:
+    """One run at a time: from the 202 to `run.started` as a consumer of Kafka sees it."""
+    for number in range(1, count + 1):
+        await load.submit(NOOP)
+        await watch.until(number, 30)
+    return _start_latency(load, watch)
+
+
+async def _bursts(stack: Stack, load: Load, watch: Watch, size: int) -> dict[str, Any]:
+    rates = []
+    cpu = stack.cpu_seconds()
+    for number in range(1, BURSTS + 1):
+        begun = time.perf_counter()
+        await load.burst(NOOP, size)
+        await watch.until(number * size, 120)
+        rates.append(size / (time.perf_counter() - begun))
+    return {
+        "runs_per_second": [round(rate, 1) for rate in rates],
+        "best": round(max(rates), 1),
+        "median": round(sorted(rates)[len(rates) // 2], 1),
+        "failed": watch.failed,
+        "cpu_ms_per_run": _per_run(stack, cpu, size * BURSTS),
+    }
+
+
+async def _steady(
+    stack: Stack, load: Load, watch: Watch, rate: float, seconds: float
+) -> dict[str, Any]:
+    cpu = stack.cpu_seconds()
+    begun = time.perf_counter()
+    await load.steady(NOOP, rate=rate, seconds=seconds)
+    count = len(load.accepted)
+    await watch.until(count, 60)
+    return {
+        "offered_per_second": rate,
+        "runs_per_second": round(count / (time.perf_counter() - begun), 1),
+        "failed": watch.failed,
+        **_start_latency(load, watch),
+        "cpu_ms_per_run": _per_run(stack, cpu, count),
+    }
+
+
+async def _five(stack: Stack, load: Load, watch: Watch, count: int) -> dict[str, Any]:
+    cpu = stack.cpu_seconds()
+    begun = time.perf_counter()
+    await load.burst(FIVE_TRUE, count)
+    await watch.until(count, 300)
+    return {
+        "runs_per_second": round(count / (time.perf_counter() - begun), 1),
+        "failed": watch.failed,
+        "cpu_ms_per_run": _per_run(stack, cpu, count),
+    }
+
+
+async def _bare_loop(runs: int) -> dict[str, Any]:
+    """What asyncio alone reaches: the same processes, 64 runs at once, no record of anything."""
+    room = asyncio.Semaphore(64)
+
+    async def run() -> None:
+        async with room:
+            for _ in range(5):
+                process = await asyncio.create_subprocess_exec(
+                    "/bin/true",
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                )
+                await process.communicate()
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(run() for _ in range(runs)))
+    return {"runs_per_second": round(runs / (time.perf_counter() - begun), 1)}
+
+
+async def _accept(stack: Stack, count: int) -> dict[str, Any]:
+    """Accepting alone: closed loop, 32 in flight; beside a handler that only produces, in the same run."""
+    port = free_port()
+    floor = Module(
+        "floor",
+        ["benchmarks.floor", str(port), stack.kafka.bootstrap_servers],
+        port=port,
+        ready="/health/ready",
+        log=stack.folder / "floor.log",
+        setting="",
+    )
+    await asyncio.to_thread(floor.start)
+    # Without the executor beside it, as the floor has none either.
+    await asyncio.to_thread(stack.modules["executor"].stop)
+    try:
+        ours = await _closed_loop(stack.url, count)
+        bare = await _closed_loop(floor.url, count)
+    finally:
+        await asyncio.to_thread(floor.stop)
+        await asyncio.to_thread(stack.modules["executor"].start)
+    return {
+        "gateway": ours,
+        "bare_handler": bare,
+        "ratio": round(ours["per_second"] / bare["per_second"], 3),
+    }
+
+
+async def _closed_loop(url: str, count: int) -> dict[str, Any]:
+    async with aiohttp.ClientSession(headers={"X-API-Key": KEY}) as session:
+        load = Load(session, url)
+        await load.burst(NOOP, 100)
+        load.answers.clear()
+        begun = time.perf_counter()
+        await load.burst(NOOP, count)
+        seconds = time.perf_counter() - begun
+    return {"per_second": round(count / seconds, 1), **spread(load.answers)}
+
+
+def _start_latency(load: Load, watch: Watch) -> dict[str, float]:
+    return spread(
+        [watch.started[run] - at for run, at in load.accepted.items() if run in watch.started]
+    )
+
+
+def _per_run(stack: Stack, before: dict[str, float], runs: int) -> dict[str, float]:
+    after = stack.cpu_seconds()
+    used = {part: (after[part] - before[part]) * 1000 / runs for part in after}
+    return {part: round(value, 3) for part, value in {**used, "total": sum(used.values())}.items()}

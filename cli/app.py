@@ -1,0 +1,75 @@
+"""The command tree. A new command is one file in `commands/` and one line here."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands import (
+    cancel,
+    demo,
+    doctor,
+    executions,
+    extract,
+    logs,
+    migrate,
+    run,
+    scan,
+    simulate,
+    up,
+    validate,
+    webhook,
+)
+
+
+def _leave(code: int | None, **_: object) -> None:
+    """What a command returns is the exit code."""
+    raise typer.Exit(code or 0)
+
+
+app = typer.Typer(
+    result_callback=_leave,
+    help="Run tests, follow them, and ask what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+SANDBOX = "Sandbox"
+RUNS = "Runs"
+DATA = "Data"
+OPERATION = "Operation"
+
+app.command(rich_help_panel=SANDBOX)(demo.demo)
+app.command(rich_help_panel=SANDBOX)(up.up)
+app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
+app.command(rich_help_panel=RUNS)(run.run)
+app.command(rich_help_panel=RUNS)(validate.validate)
+app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
+app.command(rich_help_panel=RUNS)(logs.logs)
+app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=DATA)(extract.extract)
+app.command(rich_help_panel=DATA)(scan.scan)
+app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
+app.command(rich_help_panel=OPERATION)(migrate.migrate)
+app.command(rich_help_panel=OPERATION)(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"cadenza {version('cadenza')}")
+        except PackageNotFoundError:
+            print("cadenza (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run tests, follow them, and ask what happened."""

@@ -1,0 +1,98 @@
+"""`cadenza run FILE`: submit a plan; follow it; leave with its result."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli.client import Client, Json
+from cli.exits import FAILED, PASSED
+from cli.junit import write_junit
+from cli.live import RunView, follow
+from cli.options import ApiKey, AsJson, Url, gateway, pairs
+from cli.output import console, duration, errors, print_json, status, steps_table
+from cli.plans import load_plan, value
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The plan, YAML or JSON.", show_default=False)],
+    follow_it: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show it live and leave with its result.")
+    ] = False,
+    input_: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="name=value of `${{ inputs.name }}`.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="name=value to find the run by.")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Higher runs first.", min=-100, max=100)] = 0,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key and plan start one run only.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Follow it and write the result as JUnit XML.")
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> int:
+    """Submit a plan and, with --follow, leave with 0 when it passed and 1 when it did not."""
+    body = {
+        "plan": load_plan(file),
+        "inputs": {name: value(text) for name, text in pairs(input_, option="--input").items()},
+        "labels": pairs(label, option="--label"),
+        "priority": priority,
+    }
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    with gateway(url, api_key) as client:
+        accepted = client.post("/v1/executions", body, headers=headers)
+        if not follow_it and junit is None:
+            _tell_accepted(client, accepted, as_json=as_json)
+            return PASSED
+        return _follow(client, accepted["execution_id"], junit=junit, as_json=as_json)
+
+
+def follow_run(
+    client: Client, execution_id: str, *, console: Console | None
+) -> tuple[Json, list[Json]]:
+    """Show a run until it ends; the execution and its steps as the API has them then."""
+    path = f"/v1/executions/{execution_id}"
+    if console is None:
+        for _ in client.events(execution_id):
+            pass
+    else:
+        view = RunView(client.items(f"{path}/steps"))
+        follow(console, client.events(execution_id), view)
+    return client.get(path), list(client.items(f"{path}/steps"))
+
+
+def _follow(client: Client, execution_id: str, *, junit: Path | None, as_json: bool) -> int:
+    if not as_json:
+        console.print(f"execution [bold]{execution_id}[/]")
+    execution, steps = follow_run(client, execution_id, console=None if as_json else console)
+    if junit is not None:
+        chunks = list(client.items(f"/v1/executions/{execution_id}/logs"))
+        write_junit(junit, execution, steps, chunks)
+    if as_json:
+        print_json(execution | {"steps": steps})
+    else:
+        show_result(execution, steps)
+    return PASSED if execution["status"] == "completed" else FAILED
+
+
+def show_result(execution: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+    """The step table and how the run ended."""
+    console.print(steps_table(steps))
+    console.print(status(execution["status"]), duration(execution.get("duration_ms")), end="\n")
+    if execution.get("reason") or execution.get("error"):
+        errors.print(f"{execution.get('reason') or ''} {execution.get('error') or ''}".strip())
+
+
+def _tell_accepted(client: Client, accepted: Json, *, as_json: bool) -> None:
+    if as_json:
+        print_json(accepted)
+        return
+    console.print(f"accepted [bold]{accepted['execution_id']}[/]")
+    console.print(f"follow it with: cadenza logs -f {accepted['execution_id']}")
+    console.print(f"or look at {client.url}/v1/executions/{accepted['execution_id']}")

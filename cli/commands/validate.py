@@ -1,0 +1,37 @@
+"""`cadenza validate FILE`: would this plan be accepted?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.exits import FAILED, PASSED, Refused
+from cli.options import ApiKey, AsJson, Url, gateway
+from cli.output import console, print_json
+from cli.plans import load_plan
+
+UNPROCESSABLE = 422
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="The plan, YAML or JSON.", show_default=False)],
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check a plan without running it."""
+    plan = load_plan(file)
+    with gateway(url, api_key) as client:
+        try:
+            answer = client.post("/v1/executions/validate", {"plan": plan})
+        except Refused as refusal:
+            if refusal.status != UNPROCESSABLE or not as_json:
+                refusal.code = FAILED if refusal.status == UNPROCESSABLE else refusal.code
+                raise
+            print_json(refusal.problem)
+            return FAILED
+    if as_json:
+        print_json(answer)
+    else:
+        console.print(f"[green]{file} is valid[/]: {len(plan['steps'])} steps")
+    return PASSED

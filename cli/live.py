@@ -1,0 +1,85 @@
+"""A run while it happens: the step table changes in place, log lines scroll above it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from cli.output import duration, status, steps_table
+from cli.sse import Message
+
+Steps = dict[int, dict[str, Any]]
+
+
+class RunView:
+    """What the events have told so far."""
+
+    def __init__(self, steps: Iterable[dict[str, Any]]) -> None:
+        self.steps: Steps = {step["step_id"]: dict(step) for step in steps}
+        self.status = "queued"
+        self.duration_ms: float | None = None
+
+    def apply(self, message: Message) -> None:
+        """Take in one event."""
+        event = message.data
+        if message.event.startswith("run."):
+            self.status = event.get("status") or self.status
+            self.duration_ms = _data(event).get("duration_ms", self.duration_ms)
+            return
+        step = self.steps.get(event.get("step_id") or 0)
+        if step is None or message.event in ("step.log", "step.progress"):
+            return
+        data = _data(event)
+        step["status"] = event.get("status") or step["status"]
+        step["reason"] = event.get("reason")
+        step["started_at"] = step.get("started_at") or event.get("occurred_at")
+        for name in ("duration_ms", "output", "error", "retry_count"):
+            if data.get(name) is not None:
+                step[name] = data[name]
+
+    def __rich__(self) -> Group:
+        head = Text.assemble(status(self.status), "  ", duration(self.duration_ms))
+        return Group(Text(), steps_table(self.steps[number] for number in sorted(self.steps)), head)
+
+
+def follow(
+    console: Console,
+    messages: Iterable[Message],
+    view: RunView,
+    *,
+    log: Callable[[Console, dict[str, Any]], None] | None = None,
+) -> RunView:
+    """Draw the run until the messages end."""
+    log = log or print_log
+    if not console.is_terminal:
+        for message in messages:
+            view.apply(message)
+            if message.event == "step.log":
+                log(console, message.data)
+        return view
+    with Live(view, console=console, refresh_per_second=10, transient=True):
+        for message in messages:
+            view.apply(message)
+            if message.event == "step.log":
+                log(console, message.data)
+    return view
+
+
+def print_log(console: Console, event: dict[str, Any]) -> None:
+    """The lines of a `step.log` event, each with the step's name."""
+    data = _data(event)
+    print_lines(console, event.get("step_name"), data.get("stream"), str(data.get("text", "")))
+
+
+def print_lines(console: Console, step: str | None, stream: str | None, text: str) -> None:
+    """Lines of a step's output, prefixed by its name."""
+    for line in text.splitlines():
+        prefix = Text(f"{step or ''} │ ", "dim")
+        console.print(prefix + Text(line, "red" if stream == "stderr" else ""), soft_wrap=True)
+
+
+def _data(event: dict[str, Any]) -> dict[str, Any]:
+    data = event.get("data")
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,91 @@
+"""Where everything is: embedded parts on their ports, others where the user's settings say."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from sandbox.estate import ACCOUNT
+from sandbox.mongo import REPLICA_SET
+from sandbox.ports import HOST
+from sandbox.settings import SandboxSettings
+
+API_KEY = "demo-key"
+OTHER_KEY = "other-key"
+TENANT = "demo"
+WEBHOOK_SECRET = "demo-webhook-secret"
+VIRTUOSO_TOKEN = "sandbox-token"
+CUSTOMER = {"id": "001", "slug": "customer-001"}
+SERVICES = ("gateway", "executor", "extractor", "proxy", "scanner")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How services and clients reach the parts."""
+
+    kafka: str
+    mongo: str
+    aws: str
+    virtuoso: str
+    objects: str
+    services: dict[str, str]
+
+    @classmethod
+    def of(cls, settings: SandboxSettings) -> "Addresses":
+        data = settings.data.absolute()
+        mongo = f"mongodb://{HOST}:{settings.mongo_port}/?replicaSet={REPLICA_SET}"
+        return cls(
+            kafka=settings.kafka or f"{HOST}:{settings.kafka_port}",
+            mongo=settings.mongo or mongo,
+            aws=settings.aws or f"http://{HOST}:{settings.aws_port}",
+            virtuoso=settings.virtuoso or f"http://{HOST}:{settings.virtuoso_port}/api",
+            objects=settings.objects or (data / "objects").as_uri(),
+            services={name: f"http://{HOST}:{settings.service_port(name)}" for name in SERVICES},
+        )
+
+
+def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[str, str]:
+    """All variables of one service's process; what the user has set wins over the sandbox's choice."""
+    addresses = Addresses.of(settings)
+    keys = [
+        {"key": API_KEY, "tenant": TENANT, "user": "demo", "roles": ["admin"]},
+        {"key": OTHER_KEY, "tenant": "other", "user": "other", "roles": ["admin"]},
+    ]
+    ours = {
+        "MONGO__MIN_POOL_SIZE": "0",
+        "AUTH__API_KEYS": json.dumps(keys),
+        "AUTH__WEBHOOK_SECRETS": json.dumps({TENANT: WEBHOOK_SECRET}),
+        "RUNTIME__DRAIN_SECONDS": "1.5",  # Ctrl-C ends everything within 5 s
+        "TELEMETRY__ENVIRONMENT": "sandbox",
+        "EXECUTOR__WORK_DIR": str(work),
+        # Short, so that whoever kills an executor here sees its runs recovered while still looking.
+        "EXECUTOR__LEASE_SECONDS": "15",
+        "EXECUTOR__RENEW_SECONDS": "3",
+    }
+    if not settings.virtuoso:
+        ours["PROXY__UPSTREAM_TOKEN"] = VIRTUOSO_TOKEN
+        ours["EXTRACTOR__CUSTOMERS"] = json.dumps({CUSTOMER["id"]: _customer(addresses)})
+    if not settings.aws:
+        ours["AWS__ACCESS_KEY_ID"] = ACCESS_KEY_ID
+        ours["AWS__SECRET_ACCESS_KEY"] = SECRET_ACCESS_KEY
+        ours["SCANNER__ACCOUNTS"] = json.dumps([{"id": ACCOUNT, "name": "sandbox"}])
+    fixed = {
+        "KAFKA__BOOTSTRAP_SERVERS": addresses.kafka,
+        "MONGO__URI": addresses.mongo,
+        "OBJECTS__URI": addresses.objects,
+        "AWS__ENDPOINT_URL": addresses.aws,
+        "PROXY__UPSTREAM_URL": addresses.virtuoso,
+        "HTTP__HOST": HOST,
+        "HTTP__PORT": str(settings.service_port(service)),
+    }
+    return ours | settings.inherited() | fixed
+
+
+def _customer(addresses: Addresses) -> dict[str, str]:
+    """The sandbox's one customer, whose Virtuoso is the simulator."""
+    return {
+        "slug": CUSTOMER["slug"],
+        "tenant": TENANT,
+        "api_url": addresses.virtuoso,
+        "token": VIRTUOSO_TOKEN,
+    }

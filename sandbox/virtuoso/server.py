@@ -1,0 +1,58 @@
+"""The simulator on a port: in this loop for tests, or as a process of its own."""
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+
+from sandbox.virtuoso.app import BASE, build_app
+
+
+class Simulator:
+    """Serves from `start` to `stop`; port 0 takes a free one. Keyword arguments go to `build_app`."""
+
+    name = "virtuoso-simulator"
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+        self._host = host
+        self._port = port
+        self.app = build_app(**options)
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        """The API base, `http://host:port/api`."""
+        return f"http://{self._host}:{self._port}{BASE}"
+
+    @property
+    def control_url(self) -> str:
+        return f"http://{self._host}:{self._port}/_simulator"
+
+    async def start(self) -> None:
+        self._socket = socket.create_server((self._host, self._port))
+        self._port = self._socket.getsockname()[1]
+        self._server = build_server(self.app)
+        # `serve` would take over this process's signal handlers.
+        self._task = asyncio.create_task(self._server._serve([self._socket]))  # noqa: SLF001
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        if self._server is None or self._task is None or self._socket is None:
+            return
+        self._server.should_exit = True
+        self._server.force_exit = True
+        await self._task
+        self._socket.close()
+
+
+def build_server(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Server:
+    """A server without its own logging: what goes wrong here is meant to."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, log_level="critical", access_log=False,
+        timeout_graceful_shutdown=1, lifespan="off",
+    )  # fmt: skip
+    return uvicorn.Server(config)

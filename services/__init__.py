@@ -1,0 +1,1 @@
+"""Five deployable processes. None imports another; what they share lies in `shared`."""

@@ -1,0 +1,1 @@
+"""Command types, one file each: `base.py` is the contract, `registry.py` the explicit list."""

@@ -1,0 +1,114 @@
+"""The contract of a command type.
+
+A command gets its arguments as a validated model and a context; it returns an `Outcome` and never raises for
+anything that the caller's command did wrong. It stops by itself when `ctx.cancel` is set or `ctx.deadline` passes
+(`ctx.run_process` does both). It knows no driver: whatever it reaches out with comes in the context.
+
+A new type: one file here, one line in `registry.py`, then `python -m services.executor.commands.reference`.
+"""
+
+import asyncio
+import builtins
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.executor.commands.outcome import Outcome, completed, failed
+from services.executor.processes.model import Limits, LogSink, OnSample
+from shared.security.redaction import Redactor
+
+__all__ = [
+    "Command",
+    "CommandContext",
+    "Outcome",
+    "Params",
+    "ProcessRunner",
+    "completed",
+    "failed",
+]
+
+
+class Params(BaseModel):
+    """Arguments of a command type: the keys of `command` beside `type`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ProcessRunner(Protocol):
+    """Runs a process to its end within the context's deadline, cancel mark and limits."""
+
+    async def run(
+        self, argv: Sequence[str], ctx: "CommandContext", *, env: Mapping[str, str] | None = None
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """Everything that a command may use while it runs."""
+
+    working_dir: Path
+    """The execution's own folder; exists."""
+    env: Mapping[str, str]
+    """Complete environment for processes (see `processes/environment.py`)."""
+    emit: LogSink
+    """Output line by line; redact first what does not come from `run_process`."""
+    processes: ProcessRunner
+    deadline: float | None = None
+    """`time.monotonic()` value after which the try is timed out."""
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    redactor: Redactor = field(default_factory=Redactor)
+    artifacts_dir: Path | None = None
+    """Files left here are kept as artifacts; processes see it as `CADENZA_ARTIFACTS`."""
+    output_file: Path | None = None
+    """Where a process sets outputs (JSON lines); processes see it as `CADENZA_OUTPUT`."""
+    limits: Limits = field(default_factory=Limits)
+    on_sample: OnSample | None = None
+
+    async def run_process(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run `argv` to its end; `env` is added to the context's."""
+        return await self.processes.run(argv, self, env=env)
+
+
+P = TypeVar("P", bound=Params)
+
+
+class Command(ABC, Generic[P]):
+    """One command type. Stateless: one instance serves all runs."""
+
+    type: ClassVar[str]
+    uses_files: ClassVar[bool] = True
+    """False: it needs no working directory, and none is made for it."""
+    params: builtins.type[P]
+    """The model of its arguments."""
+
+    @abstractmethod
+    async def run(self, params: P, ctx: CommandContext) -> Outcome: ...
+
+    def parse(self, arguments: Mapping[str, Any]) -> P:
+        """The arguments (with or without `type`) as a model. Raises pydantic's ValidationError."""
+        return self.params.model_validate({k: v for k, v in arguments.items() if k != "type"})
+
+    async def execute(self, arguments: Mapping[str, Any], ctx: CommandContext) -> Outcome:
+        """Parse, run, mask secrets in what comes out; arguments that are wrong only now (after references) end as
+        `invalid_arguments`. Names of fields are no reason to mask: outputs are data for other steps.
+        """
+        try:
+            params = self.parse(arguments)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "command"
+            return failed("invalid_arguments", f"{where}: {first['msg']}")
+        outcome = await self.run(params, ctx)
+        if not outcome.outputs and not outcome.error:
+            return outcome
+        return replace(
+            outcome,
+            outputs=ctx.redactor.redact_json(outcome.outputs, fields=False),
+            error=ctx.redactor.redact(outcome.error) if outcome.error else None,
+        )

@@ -1,0 +1,44 @@
+"""How one try of a command ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+StepStatus = Literal["completed", "failed", "timed_out", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one try.
+
+    `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
+    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
+    """
+
+    status: StepStatus
+    reason: str | None = None
+    error: str | None = None
+    """A sentence for people."""
+    exit_code: int | None = None
+    """None when no process ran or a signal ended it."""
+    signal: int | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+    peak_memory_mb: float | None = None
+    """Of the whole process group; None when it was too short to be measured."""
+    mean_cpu_percent: float | None = None
+
+    @property
+    def truncated(self) -> bool:
+        return self.stdout_truncated or self.stderr_truncated
+
+
+def completed(outputs: Mapping[str, Any] | None = None) -> Outcome:
+    """The outcome of a command without a process that went well."""
+    return Outcome("completed", outputs=outputs or {})
+
+
+def failed(reason: str, error: str) -> Outcome:
+    """The outcome of a command that went wrong before or without a process."""
+    return Outcome("failed", reason, error)

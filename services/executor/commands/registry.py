@@ -1,0 +1,16 @@
+"""Every command type, in the order in which the reference shows them."""
+
+from typing import Any
+
+from services.executor.commands.base import Command
+from services.executor.commands.exec import Exec
+from services.executor.commands.noop import Noop
+from services.executor.commands.script import Script
+from services.executor.commands.shell import Shell
+from shared.registry import Registry
+
+
+def build_registry() -> Registry[Command[Any]]:
+    """The command types of this executor, by name."""
+    commands: list[Command[Any]] = [Shell(), Exec(), Script(), Noop()]
+    return Registry("command type", [(command.type, command) for command in commands])

@@ -1,0 +1,1 @@
+"""Edges to Kafka: each file parses one topic and calls one use case."""

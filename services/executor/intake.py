@@ -1,0 +1,67 @@
+"""Use cases of what comes in from Kafka: runs to be queued, runs to be cancelled.
+
+A batch is durable when `queue` returns, so the consumer may commit its offsets. Nothing here waits for an upstream
+other than the database and the object store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from services.executor import plans
+from services.executor.documents import new_run
+from services.executor.errors import PlanUnavailable
+from shared.events.run import RunControl, RunRequested
+from shared.objects.ports import ObjectStore
+from shared.work.ports import Added, NewItem, Work
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for a run, and the W3C `traceparent` that it came with."""
+
+    event: RunRequested
+    traceparent: str | None = None
+
+
+class Intake:
+    """Turns accepted requests into queued runs."""
+
+    def __init__(self, work: Work, objects: ObjectStore) -> None:
+        self._work = work
+        self._objects = objects
+
+    async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
+        """Insert runs with their steps, once each; start up to `start` of them at once. One result per request."""
+        return await self._work.add(
+            [await self._item(request) for request in requests], start=start
+        )
+
+    async def control(self, request: RunControl) -> str:
+        """Mark or end the run that somebody wants to be cancelled; returns what became of it."""
+        outcome = await self._work.cancel(
+            request.execution_id,
+            tenant=request.tenant,
+            by=request.requested_by,
+            reason=request.reason,
+        )
+        log.info("run.cancel_requested", execution_id=request.execution_id, outcome=outcome)
+        return outcome
+
+    async def _item(self, request: Request) -> NewItem:
+        return new_run(
+            request.event, await self._plan(request.event), traceparent=request.traceparent
+        )
+
+    async def _plan(self, request: RunRequested) -> dict[str, Any] | None:
+        if request.stored_plan is None:
+            return request.plan
+        try:
+            return await plans.fetch(self._objects, request.stored_plan.model_dump())
+        except PlanUnavailable as error:
+            log.warning("run.plan_unavailable", execution_id=request.execution_id, error=str(error))
+            return None

@@ -1,0 +1,62 @@
+"""Whose process is this? The guardian's mark stands in the environment of everything that its worker starts.
+
+    CADENZA_OWNER=<host>/<boot id>/<pid>/<start time>
+
+A mark names one guardian for ever: a pid may come again, a pid with its start time within one boot may not. A process
+that threw its environment away can be told by the living guardian (it is a descendant), not by the next one.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from services.executor.processes.environment import OWNER
+from services.executor.processes.table import ProcessRow, environments, read_row, snapshot
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def owner_mark(pid: int | None = None) -> str:
+    """The mark of a process, this one by default."""
+    row = read_row(pid or os.getpid())
+    return f"{_here()}/{row.pid}/{row.started}" if row else f"{_here()}/{pid}/0"
+
+
+def is_gone(mark: str) -> bool:
+    """True when the mark is of this host and this boot, and its guardian lives no more."""
+    here, _, rest = mark.partition(f"{_here()}/")
+    if here or not rest:
+        return False
+    pid, _, started = rest.partition("/")
+    row = read_row(int(pid)) if pid.isdecimal() else None
+    return row is None or str(row.started) != started or row.zombie
+
+
+def orphans() -> list[ProcessRow]:
+    """Processes whose guardian is gone, and what descends from them. Never this process or one above it."""
+    table = snapshot()
+    spared = set(_ancestors(os.getpid()))
+    prefix = f"{OWNER}=".encode()
+    found: dict[int, ProcessRow] = {}
+    for row, entries in environments():
+        if not row.zombie and any(_belongs_to_nobody(entry, prefix) for entry in entries):
+            found[row.pid] = row
+            found |= {child.pid: child for child in table.descendants(row.pid)}
+    return [row for pid, row in found.items() if pid not in spared]
+
+
+def _belongs_to_nobody(entry: bytes, prefix: bytes) -> bool:
+    return entry.startswith(prefix) and is_gone(entry[len(prefix) :].decode("utf-8", "replace"))
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        row = read_row(pid)
+        pid = row.parent if row else 0
+
+
+def _here() -> str:
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "-"
+    return f"{socket.gethostname()}/{boot}"

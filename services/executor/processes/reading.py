@@ -1,0 +1,130 @@
+"""Reads one output stream of a process to its end: masks secrets, cuts into lines, keeps a bounded amount.
+
+Memory stays below a few hundred KiB for a stream of any length and any shape. Past the cap everything is still read,
+so that the process never blocks on a full pipe, and dropped.
+"""
+
+import asyncio
+import codecs
+import os
+
+from services.executor.processes.model import MIB, LogSink, Stream
+from shared.security.redaction import Redactor
+
+READ_BYTES = 65_536
+PIECE_BYTES = 65_536
+"""A longer line is handed on in pieces of this size."""
+AFTER_STOP_BYTES = MIB
+"""What is read after `stop` at most: the pipe may hold some, and a left-over process may go on writing."""
+
+
+class PipeReader:
+    """Waits for bytes on a non-blocking descriptor, in any event loop."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._after_stop = -1
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end of the stream, or when stopped and nothing is there."""
+        while True:
+            try:
+                data = os.read(self._descriptor, READ_BYTES)
+            except BlockingIOError:
+                if self._after_stop >= 0:
+                    return b""
+                await self._readable()
+                continue
+            except OSError:
+                return b""
+            # A process that writes without pause must not keep everybody else from running.
+            await asyncio.sleep(0)
+            return data if self._may_go_on(len(data)) else b""
+
+    def stop(self) -> None:
+        """Read what is there, wait for nothing more."""
+        self._after_stop = AFTER_STOP_BYTES
+        self._wake()
+
+    def close(self) -> None:
+        """Give the descriptor back; a process that still writes gets SIGPIPE."""
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def _may_go_on(self, size: int) -> bool:
+        if self._after_stop < 0:
+            return True
+        self._after_stop = max(0, self._after_stop - size)
+        return self._after_stop > 0
+
+    async def _readable(self) -> None:
+        self._waiter = self._loop.create_future()
+        self._loop.add_reader(self._descriptor, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._loop.remove_reader(self._descriptor)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class OutputPump:
+    """Moves one stream from the pipe to the sink."""
+
+    def __init__(
+        self, descriptor: int, stream: Stream, *, sink: LogSink, redactor: Redactor, cap: int
+    ) -> None:
+        self._reader = PipeReader(descriptor)
+        self._stream = stream
+        self._sink = sink
+        self._masked = redactor.stream()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._room = cap
+        self._rest = b""
+        self.truncated = False
+
+    async def run(self) -> None:
+        """Until the stream ends; then the last, incomplete line."""
+        while data := await self._reader.read():
+            if self._room:
+                await self._take(data)
+            else:
+                self.truncated = True
+        if self._room:
+            await self._hand_on(self._masked.flush(), final=True)
+
+    def stop(self) -> None:
+        self._reader.stop()
+
+    def close(self) -> None:
+        self._reader.close()
+
+    async def _take(self, data: bytes) -> None:
+        kept = data[: self._room]
+        self._room -= len(kept)
+        self.truncated = len(kept) < len(data)
+        masked = self._masked.feed(kept)
+        if not self._room:  # the last that is kept
+            masked += self._masked.flush()
+        await self._hand_on(masked, final=not self._room)
+
+    async def _hand_on(self, data: bytes, *, final: bool) -> None:
+        """Whole lines as they come, at most 64 KiB at a time; the incomplete rest when it is too long or the last."""
+        data = self._rest + data
+        while len(data) >= PIECE_BYTES:
+            cut = data.rfind(b"\n", 0, PIECE_BYTES) + 1 or PIECE_BYTES
+            await self._emit(data[:cut])
+            data = data[cut:]
+        cut = len(data) if final else data.rfind(b"\n") + 1
+        self._rest = data[cut:]
+        await self._emit(data[:cut], final=final)
+
+    async def _emit(self, data: bytes, *, final: bool = False) -> None:
+        text = self._decoder.decode(data, final)
+        if text:
+            await self._sink(self._stream, text)

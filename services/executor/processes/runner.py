@@ -1,0 +1,200 @@
+"""Runs one process to its end: output to the sink, deadline, cancel, leftovers, outputs, what it used.
+
+Promises: the call returns (or is cancelled) only when the process group is gone; a deadline ends as `timed_out`, a
+cancel as `cancelled`, whatever exit code the process found for it; a left-over that keeps the pipes open delays the
+end by no more than the drain time.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from services.executor.commands.base import CommandContext
+from services.executor.commands.outcome import Outcome, StepStatus, failed
+from services.executor.processes.ending import ProcessTree
+from services.executor.processes.environment import MARK
+from services.executor.processes.model import ProcessSpec
+from services.executor.processes.outputs import InvalidOutput, read_outputs
+from services.executor.processes.reading import OutputPump
+from services.executor.processes.sampling import Sampler, Watch
+from services.executor.processes.spawning import Child, Exit, StartFailed, spawn
+from shared.ids import new_id
+
+DRAIN_SECONDS = 0.5
+"""How long output may still come after the process has ended."""
+KILLED_SECONDS = 5.0
+"""SIGKILL works at once, but for a process stuck in the kernel."""
+
+
+class LocalProcessRunner:
+    """Starts processes on this machine. One serves all runs; needs no start and no stop."""
+
+    def __init__(
+        self,
+        *,
+        grace_seconds: float = 5.0,
+        sample_seconds: float = 1.0,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        self._grace = grace_seconds
+        self._drain = drain_seconds
+        self._sampler = Sampler(sample_seconds)
+
+    async def run(
+        self, argv: Sequence[str], ctx: CommandContext, *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Implements `ProcessRunner`."""
+        if ctx.cancel.is_set():
+            return Outcome("cancelled", "cancelled", "cancelled before the process started")
+        if ctx.deadline is not None and time.monotonic() >= ctx.deadline:
+            return Outcome("timed_out", "timeout", "no time was left to start the process")
+        mark = new_id()
+        environment = {**ctx.env, **(env or {}), MARK: mark}
+        try:
+            child = spawn(ProcessSpec(argv, environment, str(ctx.working_dir)), ctx.limits)
+        except StartFailed as error:
+            return failed(error.reason, ctx.redactor.redact(str(error)))
+        return await self._follow(child, ProcessTree(child.pid, f"{MARK}={mark}"), ctx)
+
+    async def _follow(self, child: Child, tree: ProcessTree, ctx: CommandContext) -> Outcome:
+        pumps = _pumps(child, ctx)
+        reading = [asyncio.ensure_future(pump.run()) for pump in pumps]
+        watch = self._sampler.watch(tree, ctx.on_sample)
+        try:
+            stopped_by = await self._wait(child, tree, ctx, reading)
+            end = await _exit_of(child)
+            await self._drain_output(tree, pumps, reading)
+        finally:
+            self._sampler.forget(watch)
+            if child.exited.done():
+                tree.signal_group(signal.SIGKILL)
+            else:  # this task was cancelled: its lease is gone
+                tree.kill()
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, watch.close(), return_exceptions=True)
+            for pump in pumps:
+                pump.close()
+        return _outcome(end, stopped_by, pumps, watch, ctx)
+
+    async def _wait(
+        self,
+        child: Child,
+        tree: ProcessTree,
+        ctx: CommandContext,
+        reading: Sequence["asyncio.Future[None]"],
+    ) -> str | None:
+        """Until the process ends by itself (None), or is ended for `timeout` or `cancelled`."""
+        cancelled = asyncio.ensure_future(ctx.cancel.wait())
+        try:
+            broken = await _first_of(child, cancelled, ctx.deadline, reading)
+            if child.exited.done():
+                return None
+            await tree.end(self._grace if broken is None else 0)
+            if broken is not None:
+                raise broken
+            return "cancelled" if ctx.cancel.is_set() else "timeout"
+        finally:
+            cancelled.cancel()
+
+    async def _drain_output(
+        self,
+        tree: ProcessTree,
+        pumps: Sequence[OutputPump],
+        reading: Sequence["asyncio.Future[None]"],
+    ) -> None:
+        """Take what is still in the pipes; whoever of the group is left after that is ended."""
+        _, pending = await asyncio.wait(reading, timeout=self._drain)
+        tree.signal_group(signal.SIGKILL)
+        if pending:
+            for pump in pumps:
+                pump.stop()
+        await asyncio.gather(*reading)
+
+
+def _pumps(child: Child, ctx: CommandContext) -> tuple[OutputPump, OutputPump]:
+    cap = ctx.limits.output_bytes
+    return (
+        OutputPump(child.stdout, "stdout", sink=ctx.emit, redactor=ctx.redactor, cap=cap),
+        OutputPump(child.stderr, "stderr", sink=ctx.emit, redactor=ctx.redactor, cap=cap),
+    )
+
+
+async def _first_of(
+    child: Child,
+    cancelled: "asyncio.Future[Literal[True]]",
+    deadline: float | None,
+    reading: Sequence["asyncio.Future[None]"],
+) -> BaseException | None:
+    """Wait for the exit, the cancel or the deadline. An error of the log sink comes back: output must not be lost."""
+    open_streams = set(reading)
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        waited: set[asyncio.Future[Any]] = {child.exited, cancelled, *open_streams}
+        done, _ = await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for task in done & open_streams:
+            if (error := task.exception()) is not None:
+                return error
+        if not done or child.exited in done or cancelled in done:
+            return None
+        open_streams -= done  # closed early: the process goes on
+
+
+async def _exit_of(child: Child) -> Exit:
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(asyncio.shield(child.exited), KILLED_SECONDS)
+    return Exit(None, signal.SIGKILL)
+
+
+def _outcome(
+    end: Exit,
+    stopped_by: str | None,
+    pumps: Sequence[OutputPump],
+    watch: Watch,
+    ctx: CommandContext,
+) -> Outcome:
+    status, reason, error = _verdict(end, stopped_by)
+    outputs: Mapping[str, Any] = {}
+    if ctx.output_file is not None:
+        try:
+            outputs = read_outputs(ctx.output_file)
+        except InvalidOutput as invalid:
+            if status == "completed":
+                status, reason, error = "failed", "invalid_output", str(invalid)
+    return Outcome(
+        status,
+        reason,
+        error,
+        exit_code=end.code,
+        signal=end.signal,
+        outputs=outputs,
+        stdout_truncated=pumps[0].truncated,
+        stderr_truncated=pumps[1].truncated,
+        peak_memory_mb=watch.peak_memory_mb,
+        mean_cpu_percent=watch.mean_cpu_percent(end.cpu_seconds),
+    )
+
+
+def _verdict(end: Exit, stopped_by: str | None) -> tuple[StepStatus, str | None, str | None]:
+    match stopped_by, end:
+        case "timeout", _:
+            return "timed_out", "timeout", "the time limit has passed"
+        case "cancelled", _:
+            return "cancelled", "cancelled", "cancelled while running"
+        case _, Exit(code=0):
+            return "completed", None, None
+        case _, Exit(code=int(code)):
+            return "failed", "exit_code", f"ended with exit code {code}"
+        case _, Exit(signal=int(number)):
+            return "failed", "signal", f"ended by signal {number} ({_name(number)})"
+    return "failed", "start_failed", "its exit status was taken by somebody else"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,60 @@
+"""Collections of the executor and their indexes.
+
+Indexes of the schema document stand with the tenant in front, because every query carries it. Its `execution_id` index
+of `execution_steps` is left out: it is a prefix of the unique one. `_id` of `executions` is the execution id, so that
+its unique index is the one every collection has.
+"""
+
+from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
+from shared.work.indexes import CHILD_INDEXES, WORK_INDEXES
+
+EXECUTIONS = "executions"
+STEPS = "execution_steps"
+LOGS = "execution_logs"
+ARTIFACTS = "execution_artifacts"
+METRICS = "execution_metrics"
+METRICS_SECONDS = 30 * 24 * 3600
+
+COLLECTIONS: tuple[CollectionSpec, ...] = (
+    CollectionSpec(
+        EXECUTIONS,
+        indexes=(
+            *WORK_INDEXES,
+            Index([("tenant", 1), ("created_at", -1), ("_id", -1)]),
+            Index([("tenant", 1), ("status", 1), ("created_at", -1)]),
+            Index([("tenant", 1), ("user_id", 1), ("started_at", -1)]),
+            Index([("tenant", 1), ("started_at", -1)]),
+            Index([("tenant", 1), ("label_index", 1), ("created_at", -1)]),
+            Index(
+                [("tenant", 1), ("app_id", 1), ("sub_app_id", 1)],
+                partial={"app_id": {"$gt": 0}},
+            ),
+            Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+        ),
+    ),
+    CollectionSpec(
+        STEPS,
+        indexes=(
+            *CHILD_INDEXES,
+            Index([("execution_id", 1), ("step_id", 1)], unique=True),
+            Index([("tenant", 1), ("status", 1), ("started_at", -1)]),
+            Index([("tenant", 1), ("step_name", 1), ("started_at", -1)]),
+        ),
+    ),
+    CollectionSpec(LOGS, indexes=(Index([("execution_id", 1), ("chunk", 1)]),)),
+    CollectionSpec(
+        ARTIFACTS,
+        indexes=(
+            Index([("execution_id", 1), ("step_id", 1)]),
+            Index([("tenant", 1), ("artifact_type", 1), ("created_at", -1)]),
+            Index([("created_at", -1)]),
+        ),
+    ),
+    CollectionSpec(
+        METRICS,
+        timeseries=TimeSeries("timestamp", "meta", expire_after_seconds=METRICS_SECONDS),
+        indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
+    ),
+    CollectionSpec("app_configurations"),
+)

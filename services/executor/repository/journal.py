@@ -1,0 +1,338 @@
+"""The journal of one run in MongoDB: each call is one guarded change, and its event goes out after it is durable.
+
+A step's document is written under the guard "my epoch, not final", so a former owner can change nothing. A *started*
+mark is not waited for: while it still waits for its turn, the *finished* change absorbs it. A step that may not run
+twice is the exception: its mark is durable before its effect.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from services.executor.documents import step_id_of
+from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, METRICS, STEPS
+from services.executor.repository.records import (
+    artifact_document,
+    finished_fields,
+    metric_document,
+    record,
+    tried,
+)
+from shared import crash
+from shared.clock import Clock, milliseconds_between
+from shared.errors import StorageUnavailable
+from shared.events.execution import ExecutionEvent
+from shared.ids import derived_id
+from shared.mongo.client import Database, translated
+from shared.mongo.documents import faithful
+from shared.mongo.group_commit import Change, Emission, GroupCommit, LostGuard
+from shared.mongo.group_insert import DuplicateDocument, GroupInsert
+from shared.ports import EventPublisher
+from shared.work.ports import Claim, LostLease, PendingEvent, first_sequence
+from shared.work.queue import MongoWork
+
+UNFINISHED = ["pending", "running"]
+log = structlog.get_logger()
+
+
+class MongoJournals:
+    """What the journals of one process share."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        work: MongoWork,
+        commit: GroupCommit,
+        publisher: EventPublisher,
+        clock: Clock,
+    ) -> None:
+        self.steps = database[STEPS]
+        self.log_lines = database[LOGS]
+        self.logs = GroupInsert(self.log_lines)
+        self.artifacts = GroupInsert(database[ARTIFACTS])
+        self.metrics = GroupInsert(database[METRICS])
+        self.work = work
+        self.commit = commit
+        self.publisher = publisher
+        self.clock = clock
+
+    def of(self, claim: Claim) -> "MongoJournal":
+        return MongoJournal(claim, self)
+
+
+class MongoJournal:
+    """One claimed run."""
+
+    def __init__(self, claim: Claim, stores: MongoJournals) -> None:
+        self._claim = claim
+        self._stores = stores
+        self._sequence = stores.work.sequencer(claim)
+        self._chunk = first_sequence(claim.epoch)
+        self._head = {"execution_id": claim.id, "tenant": claim.tenant}
+        self._started: dict[int, datetime] = {}
+        self._last_change: dict[int, str] = {}
+        self._artifacts: dict[int, list[dict[str, Any]]] = {}
+        self._counts: dict[str, int] = {}
+        self._names: Sequence[str] = ()
+
+    def attempt(self, number: int) -> str:
+        return f"{self._claim.epoch}.{number}"
+
+    async def open(self, names: Sequence[str]) -> list[StepRecord]:
+        self._names = names
+        if self._claim.epoch == 1:
+            return []  # the first owner finds every step as it was queued
+        await self._stamp()
+        await self._fence_logs()
+        documents = await self._read()
+        lost = [doc for doc in documents if doc["status"] == "running"]
+        await asyncio.gather(*(self._record_lost(doc) for doc in lost))
+        for document in documents:
+            if document["status"] not in UNFINISHED:
+                self._count(document["status"])
+        return [record(document) for document in documents]
+
+    async def step_started(self, step_id: int, attempt: str, *, durable: bool) -> None:
+        now = self._stores.clock.now()
+        first = step_id not in self._started
+        self._started[step_id] = now
+        update = {"status": "running", "attempt": attempt, "attempt_started_at": now}
+        if first:
+            update["started_at"] = now
+        done = self._change(step_id, "step.started", f"{attempt}.started", set_=update, at=now)
+        if durable:
+            await _settled(done)
+
+    async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
+        now = self._stores.clock.now()
+        self._change(
+            step_id,
+            "step.retrying",
+            f"{attempt}.retrying",
+            set_={"retry_count": end.retry_count + 1},
+            tried=tried(attempt, end, self._started[step_id], now),
+            data={"delay_ms": round(delay * 1000), "reason": end.reason, "attempt": attempt},
+            at=now,
+        )
+
+    async def step_finished(self, step_id: int, attempt: str | None, end: StepEnd) -> None:
+        now = self._stores.clock.now()
+        begun = self._started.get(step_id)
+        data: dict[str, Any] = {"status": end.status, "reason": end.reason, "attempt": attempt}
+        if kept := self._artifacts.pop(step_id, None):
+            data["artifacts"] = kept
+        duration = milliseconds_between(begun, now) if begun else None
+        if duration is not None:
+            data["duration_ms"] = duration
+        done = self._change(
+            step_id,
+            "step.finished",
+            f"{attempt or self.attempt(0)}.finished",
+            set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
+            tried=tried(attempt, end, begun, now) if attempt and begun else None,
+            data=data,
+            at=now,
+        )
+        await _settled(done)
+        self._count(end.status)
+
+    async def logs(self, lines: Sequence[LogLines]) -> None:
+        documents = [self._log_document(line) for line in lines]
+        crash.point("logs.before_store")
+        for document in documents:
+            await self._stored(self._stores.logs, document)
+        crash.point("logs.before_publish")
+        for document in documents:
+            asyncio.create_task(self._announce(document)).add_done_callback(_ignore_outcome)
+
+    async def artifact(self, artifact: Artifact) -> None:
+        document = artifact_document(self._claim, artifact, self._stores.clock.now())
+        await self._stored(self._stores.artifacts, document)
+        named = {"artifact_id": document["_id"], "name": artifact.name, "type": artifact.type}
+        self._artifacts.setdefault(artifact.step_id, []).append(
+            {**named, "size_bytes": artifact.size}
+        )
+
+    async def sample(self, sample: Sample) -> None:
+        try:
+            await self._stores.metrics.insert(metric_document(self._claim, sample))
+        except StorageUnavailable:
+            log.warning("metrics.dropped", execution_id=self._claim.id, step_id=sample.step_id)
+
+    async def finish(self, end: RunEnd) -> str:
+        return await self._stores.work.finish(
+            self._claim,
+            end.status,
+            sequence=self._sequence.last,
+            reason=end.reason,
+            error=end.error,
+            fields={"step_counts": dict(self._counts)},
+            data={"steps": dict(self._counts)},
+        )
+
+    def _change(
+        self,
+        step_id: int,
+        event: str,
+        name: str,
+        *,
+        set_: Mapping[str, Any],
+        at: datetime,
+        tried: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> "asyncio.Future[None]":
+        """Submit one change of a step with its event; what of the step still waits is absorbed."""
+        sequence, prev = self._sequence.next()
+        update: dict[str, Mapping[str, Any]] = {"$set": dict(set_)}
+        if tried is not None:
+            update["$push"] = {"attempts": dict(tried)}
+        change = Change(
+            id=f"{self._claim.id}/{step_id}/{name}",
+            collection=STEPS,
+            document_id=step_id_of(self._claim.id, step_id),
+            guard={"epoch": self._claim.epoch, "status": {"$in": UNFINISHED}},
+            update=update,
+            absorbs=self._last_change.get(step_id),
+            emits=Emission(
+                stream=self._claim.id,
+                head=self._head,
+                events=[
+                    PendingEvent(
+                        sequence, prev, event, at, {**self._named(step_id, set_), **(data or {})}
+                    )
+                ],
+            ),
+        )
+        self._last_change[step_id] = change.id
+        return self._stores.commit.submit_nowait(change)
+
+    def _named(self, step_id: int, set_: Mapping[str, Any]) -> dict[str, Any]:
+        named = {
+            "step_id": step_id,
+            "step_name": self._names[step_id - 1],
+            "status": set_.get("status"),
+        }
+        if "attempt" in set_:
+            named["attempt"] = set_["attempt"]
+        return named
+
+    async def _stamp(self) -> None:
+        """From here on former owners can change no step of this run."""
+        async with translated():
+            await self._stores.steps.update_many(
+                {
+                    "execution_id": self._claim.id,
+                    "tenant": self._claim.tenant,
+                    "status": {"$in": UNFINISHED},
+                    "epoch": {"$lt": self._claim.epoch},
+                },
+                {"$set": {"epoch": self._claim.epoch}},
+            )
+        crash.point("recovery.after_stamp")
+
+    async def _fence_logs(self) -> None:
+        """What a former owner logs from here on does not count; what recovery sees now does."""
+        async with translated():
+            newest = self._stores.log_lines.find(
+                {"execution_id": self._claim.id, "epoch": self._claim.epoch - 1}, {"chunk": 1}
+            )
+            chunks = [line["chunk"] async for line in newest.sort("chunk", -1).limit(1)]
+        lost = {
+            "epoch": self._claim.epoch - 1,
+            "chunk": chunks[0] if chunks else first_sequence(self._claim.epoch - 1),
+        }
+        change = Change(
+            id=f"{self._claim.id}/{self._claim.epoch}.fence",
+            collection=EXECUTIONS,
+            document_id=self._claim.id,
+            guard={"epoch": self._claim.epoch},
+            update={"$push": {"lost_epochs": lost}},
+        )
+        await _settled(self._stores.commit.submit_nowait(change))
+
+    async def _read(self) -> list[dict[str, Any]]:
+        fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]
+        async with translated():
+            cursor = self._stores.steps.find(
+                {"execution_id": self._claim.id, "tenant": self._claim.tenant}, fields
+            )
+            return [faithful(document) async for document in cursor.sort("step_id")]
+
+    async def _record_lost(self, document: Mapping[str, Any]) -> None:
+        now = self._stores.clock.now()
+        attempt = document.get("attempt")
+        done = self._change(
+            document["step_id"],
+            "step.attempt_lost",
+            f"{self.attempt(0)}.lost",
+            set_={"attempt": None},
+            tried={"attempt": attempt, "status": "lost", "reason": "lost_worker", "ended_at": now},
+            data={"attempt": attempt, "reason": "lost_worker"},
+            at=now,
+        )
+        await _settled(done)
+
+    def _log_document(self, line: LogLines) -> dict[str, Any]:
+        self._chunk += 1
+        return {
+            "_id": derived_id(self._claim.id, "log", self._chunk),
+            "execution_id": self._claim.id,
+            "tenant": self._claim.tenant,
+            "step_id": line.step_id,
+            "step_name": line.step_name,
+            "attempt": line.attempt,
+            "epoch": self._claim.epoch,
+            "sequence": self._sequence.last,
+            "chunk": self._chunk,
+            "stream": line.stream,
+            "at": line.at,
+            "text": line.text,
+        }
+
+    async def _stored(self, collection: GroupInsert, document: Mapping[str, Any]) -> None:
+        """Wait for as long as the database is away: logs and artifacts come before the step's end."""
+        while True:
+            try:
+                await collection.insert(document)
+            except DuplicateDocument:
+                return  # an answer was lost, the document was not
+            except StorageUnavailable:
+                await self._stores.clock.sleep(0.5)
+            else:
+                return
+
+    async def _announce(self, document: Mapping[str, Any]) -> None:
+        event = ExecutionEvent(
+            id=document["_id"],
+            tenant=document["tenant"],
+            occurred_at=document["at"],
+            type="step.log",
+            execution_id=document["execution_id"],
+            sequence=document["sequence"],
+            step_id=document["step_id"],
+            step_name=document["step_name"],
+            attempt=document["attempt"],
+            data={key: document[key] for key in ("stream", "chunk", "text")},
+        )
+        await self._stores.publisher.publish(event)
+
+    def _count(self, status: str) -> None:
+        self._counts[status] = self._counts.get(status, 0) + 1
+
+
+async def _settled(done: "asyncio.Future[None]") -> None:
+    try:
+        await asyncio.shield(done)
+    except LostGuard as error:
+        raise LostLease from error
+
+
+def _ignore_outcome(task: "asyncio.Task[None]") -> None:
+    """Log events are in no outbox: whoever misses one reads it from the collection."""
+    if not task.cancelled():
+        task.exception()

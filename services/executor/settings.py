@@ -1,0 +1,55 @@
+"""Settings of the executor: how much it runs at once, where, and how long things may take."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Group, ServiceSettings
+
+
+def _inherited() -> dict[str, str]:
+    """What commands may see of the service's own environment; everything else stays out."""
+    return {
+        name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
+    }
+
+
+class ExecutorGroup(Group):
+    """Environment prefix `EXECUTOR__`."""
+
+    run_slots: int = Field(64, ge=1, le=10_000)
+    """Runs that this process holds at the same time; more only wait for each other on two cores."""
+    process_limit: int = Field(100, ge=1, le=5_000)
+    """Steps that run at the same time, over all runs."""
+    work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"
+    """Where runs get their working directories; each is removed when its run has ended."""
+    default_step_timeout_seconds: float = Field(3600, gt=0)
+    """Of a step whose plan names none."""
+    grace_seconds: float = Field(5, ge=0)
+    """Between SIGTERM and SIGKILL when a step is ended."""
+    lease_seconds: float = Field(60, gt=0)
+    """How long a silent executor keeps its runs."""
+    renew_seconds: float = Field(10, gt=0)
+    """How often leases are renewed; several renewals may fail before one is lost."""
+    poll_seconds: float = Field(1.0, gt=0)
+    """How often to look for queued runs when nothing wakes the executor; ingestion wakes it at once."""
+    metrics_seconds: float = Field(2.0, gt=0)
+    """Between two samples of a step's processes."""
+    max_output_bytes: int = Field(10 * 1024 * 1024, ge=1024)
+    """Of one stream of one step that is kept; what comes after is drained and marked as truncated."""
+    inline_output_bytes: int = Field(64 * 1024, ge=0)
+    """A step's output above this size becomes an artifact, and so does its log."""
+    secrets: dict[str, dict[str, SecretStr]] = {}
+    """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
+    inherited: dict[str, str] = Field(default_factory=_inherited)
+    """Variables of the executor's own environment that commands may see."""
+    host_id: str = Field(default_factory=lambda: os.uname().nodename)
+    """Name of the host in lease owners and attempts."""
+
+
+class ExecutorSettings(ServiceSettings):
+    """Everything the executor reads from the environment."""
+
+    executor: ExecutorGroup = ExecutorGroup()

@@ -1,0 +1,231 @@
+"""One step of a run: its tries, its data, its output, its artifacts.
+
+A try that failed or timed out is followed by another as the plan's `retry` says, unless the run is being stopped.
+Short backoff sleeps here, in the owner.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.executor.artifacts import ArtifactKeeper, Found, find, unmatched
+from services.executor.commands.base import CommandContext, Outcome
+from services.executor.commands.outcome import failed
+from services.executor.logs import StepLog
+from services.executor.models import Artifact, Sample, StepEnd
+from services.executor.planning.data import resolve_step, secrets_of
+from services.executor.planning.retries import delay_before_retry
+from services.executor.ports import Journal
+from services.executor.processes.environment import EXECUTION_ID, build_environment
+from services.executor.processes.model import Limits
+from services.executor.processes.model import Sample as ProcessSample
+from services.executor.scope import RunParts, RunScope, TryFolder
+from shared.errors import CadenzaError, NotFound
+from shared.plans.plan import Step
+from shared.security.redaction import Redactor
+
+log = structlog.get_logger()
+
+
+class StepRun:
+    """Performs one step and says how it ended."""
+
+    def __init__(
+        self, step: Step, step_id: int, *, scope: RunScope, parts: RunParts, journal: Journal
+    ) -> None:
+        self._step = step
+        self._id = step_id
+        self._scope = scope
+        self._parts = parts
+        self._journal = journal
+
+    async def perform(self, tries: int = 0) -> StepEnd:
+        """Run the step to its end and record it; `tries` were begun by former owners."""
+        number = 0
+        while True:
+            number += 1
+            attempt = self._journal.attempt(number)
+            async with self._parts.room:
+                if self._scope.stop.is_set():
+                    return await self._ended(None, StepEnd("skipped", "run_stopped"))
+                await self._journal.step_started(
+                    self._id, attempt, durable=not self._step.idempotent
+                )
+                end = await self._try(attempt)
+            end = replace(end, retry_count=number - 1)
+            delay = self._delay(end, tries + number)
+            if delay is None:
+                return await self._ended(attempt, end)
+            await self._journal.step_retrying(self._id, attempt, end, delay)
+            await self._pause(delay)
+            if self._scope.stop.is_set():
+                return await self._ended(attempt, end)
+
+    async def _ended(self, attempt: str | None, end: StepEnd) -> StepEnd:
+        await self._journal.step_finished(self._id, attempt, end)
+        return end
+
+    def _delay(self, end: StepEnd, tries: int) -> float | None:
+        return None if self._scope.stop.is_set() else delay_before_retry(self._step, end, tries)
+
+    async def _pause(self, delay: float) -> None:
+        try:
+            await asyncio.wait_for(self._scope.stop.wait(), delay)
+        except TimeoutError:
+            return
+
+    async def _try(self, attempt: str) -> StepEnd:
+        try:
+            folder = self._scope.folder_of(self._id, attempt)
+            output = StepLog(
+                self._journal,
+                self._parts.clock,
+                step_id=self._id,
+                step_name=self._step.name,
+                attempt=attempt,
+                spool=folder.log,
+                spool_after=self._parts.inline_output,
+            )
+            return await self._run_command(output, folder, attempt)
+        except CadenzaError as error:
+            return StepEnd("failed", error.code, error.message)
+        except OSError as error:
+            return StepEnd("failed", "workspace_failed", f"{error.strerror}: {error.filename}")
+
+    async def _run_command(self, output: StepLog, folder: TryFolder, attempt: str) -> StepEnd:
+        scope = self._scope
+        secrets = await self._secrets()
+        resolved = resolve_step(
+            scope.plan, self._step, inputs=scope.inputs, outputs=scope.outputs, secrets=secrets
+        )
+        redactor = Redactor(secrets.values())
+        command = self._parts.commands.get(str(resolved.command.get("type")))
+        if command.uses_files:
+            scope.make(folder)
+        context = self._context(
+            output, folder, redactor=redactor, env=resolved.env, attempt=attempt
+        )
+        try:
+            outcome = await command.execute(resolved.command, context)
+        except (CadenzaError, OSError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
+            outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
+        if self._step.artifacts:
+            await self._warn_of_missing_files(output)
+        spooled = await output.close()
+        stored = await self._keep(folder, attempt, spooled, outcome)
+        scope.outputs[self._step.name] = outcome.outputs
+        return self._end(outcome, stored, resolved.input)
+
+    def _end(
+        self, outcome: Outcome, stored: Artifact | None, step_input: Mapping[str, Any]
+    ) -> StepEnd:
+        output = outcome.outputs
+        if stored is not None:
+            output = {"artifact": {"uri": stored.uri, "size_bytes": stored.size}}
+        return StepEnd(
+            status=outcome.status,
+            reason=outcome.reason,
+            error=outcome.error,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            input=step_input,
+            output=output,
+            output_uri=stored.uri if stored else None,
+            truncated=outcome.truncated,
+            memory_usage_mb=outcome.peak_memory_mb,
+            cpu_usage_percent=outcome.mean_cpu_percent,
+        )
+
+    async def _secrets(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in secrets_of(self._scope.plan, self._step):
+            try:
+                found[name] = await self._parts.secrets.get(self._scope.tenant, name)
+            except NotFound:
+                raise NotFound(f"there is no secret '{name}'") from None
+        return found
+
+    def _context(
+        self,
+        output: StepLog,
+        folder: TryFolder,
+        *,
+        redactor: Redactor,
+        env: Mapping[str, str],
+        attempt: str,
+    ) -> CommandContext:
+        timeout = self._step.timeout_seconds or self._parts.default_timeout
+        return CommandContext(
+            working_dir=self._scope.working_dir,
+            env=build_environment(
+                self._parts.inherited,
+                working_dir=self._scope.working_dir,
+                declared=env,
+                platform={
+                    EXECUTION_ID: self._scope.execution_id,
+                    "CADENZA_STEP": self._step.name,
+                    "CADENZA_ATTEMPT": attempt,
+                },
+                output_file=folder.outputs,
+                artifacts_dir=folder.artifacts,
+                owner=self._parts.owner,
+            ),
+            emit=output.emit,
+            processes=self._parts.processes,
+            deadline=time.monotonic() + timeout,
+            cancel=self._scope.stop,
+            redactor=redactor,
+            artifacts_dir=folder.artifacts,
+            output_file=folder.outputs,
+            limits=Limits(output_bytes=self._parts.max_output),
+            on_sample=self._sample,
+        )
+
+    async def _sample(self, sample: ProcessSample) -> None:
+        await self._journal.sample(
+            Sample(
+                step_id=self._id,
+                at=sample.at,
+                memory_usage_mb=sample.memory_usage_mb,
+                cpu_usage_percent=sample.cpu_usage_percent,
+                network_bytes_sent=sample.network_bytes_sent,
+                network_bytes_received=sample.network_bytes_received,
+                active_threads=sample.active_threads,
+            )
+        )
+
+    async def _warn_of_missing_files(self, output: StepLog) -> None:
+        for path in unmatched(self._step.artifacts, self._scope.working_dir):
+            await output.emit("system", f"artifact '{path}' matches no file\n")
+
+    async def _keep(
+        self, folder: TryFolder, attempt: str, spooled: Path | None, outcome: Outcome
+    ) -> Artifact | None:
+        """Keep files, a long log and a large output; returns where the output lies when it is too large."""
+        scope = self._scope
+        prefix = f"{scope.tenant}/artifacts/{scope.execution_id}/{self._id}/{attempt}"
+        keeper = ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
+        files: list[Found] = []
+        if folder.root.exists():
+            files += find(self._step.artifacts, scope.working_dir, folder.artifacts)
+        if spooled is not None:
+            files.append(Found(spooled, "output.log", "log"))
+        for file in files:
+            await self._journal.artifact(await keeper.keep(file))
+        data = json.dumps(outcome.outputs, ensure_ascii=False).encode() if outcome.outputs else b""
+        if len(data) <= self._parts.inline_output:
+            return None
+        artifact = await keeper.keep_bytes(
+            "output.json", data, type="data", mime="application/json"
+        )
+        await self._journal.artifact(artifact)
+        return artifact

@@ -1,0 +1,1 @@
+"""Pulls every finished Virtuoso execution of every customer into the lake, exactly once per version."""

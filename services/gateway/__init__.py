@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, durable requests out, live views back."""

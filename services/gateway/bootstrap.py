@@ -1,0 +1,210 @@
+"""The parts of the gateway and how they fit; the only place that constructs things. Connects nothing."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import APIRouter, FastAPI
+
+from services.gateway.intake import Intake
+from services.gateway.outbox.direct import DirectPublication
+from services.gateway.outbox.reconciler import Reconciler
+from services.gateway.outbox.relay import Relay
+from services.gateway.outbox.turns import Turns
+from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender
+from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
+from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.audit import MongoAudit
+from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.work import MongoExtractions, MongoScans
+from services.gateway.requests import WorkRequests
+from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.settings import GatewayGroup, GatewaySettings
+from services.gateway.signatures import Signatures
+from services.gateway.stream.following import Following
+from services.gateway.stream.hub import Hub, Subscription
+from services.gateway.stream.position import Position
+from services.gateway.submission import RunRequests
+from shared.clock import Clock, SystemClock
+from shared.events.execution import ExecutionEvent
+from shared.ids import new_id
+from shared.kafka.offsets import GroupOffsets
+from shared.kafka.publishing import KafkaEventPublisher
+from shared.kafka.tail import Tail
+from shared.mongo.client import Database, Mongo
+from shared.objects.factory import build_store
+from shared.objects.ports import ObjectStore
+from shared.observability import tracing
+from shared.ports import Resource
+from shared.runtime import Health
+from shared.settings import MongoSettings
+from shared.web.app import build_web_app
+from shared.web.auth import ApiKeyAuthenticator, Authenticator
+from shared.web.server import WebServer
+
+TITLE = "Cadenza gateway"
+VERSION = "0.1.0"
+TOPICS_OUT = (
+    "run-requested",
+    "run-control",
+    "scan-requested",
+    "extraction-requested",
+    "execution-complete",
+)
+TOPICS_IN = ("execution-events",)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The built service: parts in order of starting."""
+
+    resources: list[Resource]
+    health: Health
+    web: FastAPI
+
+
+def build_app(
+    settings: GatewaySettings,
+    *,
+    sender: MessageSender | None = None,
+    progress: GroupProgress | None = None,
+    objects: ObjectStore | None = None,
+    clock: Clock | None = None,
+) -> App:
+    """Real parts by default, others by keyword."""
+    clock = clock or SystemClock()
+    group = settings.gateway
+    health = Health(settings.runtime)
+    resources: list[Resource] = []
+
+    mongo = Mongo(_quick(settings.mongo, group))
+    health.add_check("mongo", mongo.check)
+    audit = MongoAudit(mongo.database, clock=clock)
+    accepted = MongoAcceptedEvents(mongo.database, max_waiting=group.max_waiting_requests)
+    resources += [mongo, audit]
+
+    # Kafka is in no readiness check: while it is away requests are accepted all the same
+    if sender is None:
+        sender = publisher = KafkaEventPublisher(settings.kafka)
+        resources.append(publisher)
+    direct = DirectPublication(sender, accepted, clock=clock)
+    hub = Hub(queue_size=group.stream_queue)
+    resources += [direct, _tail(settings, hub)]
+
+    views = MongoExecutions(mongo.database)
+    intake = Intake(
+        accepted,
+        direct,
+        audit,
+        clock=clock,
+        key_lifetime=timedelta(hours=group.idempotency_hours),
+        trace=tracing.inject,
+    )
+    relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
+    offsets = progress or GroupOffsets(settings.kafka)
+    reconciler = Reconciler(accepted, views, offsets, group, clock=clock)
+    resources += _loops(group, health, relay, reconciler, intake)
+
+    store = objects or build_store(settings.objects, settings.aws, mongo.database)
+    authenticator = ApiKeyAuthenticator(settings.auth)
+    web = build_web_app(
+        title=TITLE,
+        version=VERSION,
+        settings=settings.http,
+        health=health,
+        routers=[
+            *_run_routers(settings, intake, views, accepted, hub, store, clock),
+            *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
+        ],
+        authenticator=authenticator,
+    )
+    # the hub stops first: streams end with a notice to come back, then the server closes
+    resources += [WebServer(web, settings.http), hub]
+    return App(resources, health, web)
+
+
+def _tail(settings: GatewaySettings, hub: Hub) -> Tail:
+    # its trouble turns no readiness off: live views fall back to the documents
+    return Tail(
+        settings.kafka,
+        topic=ExecutionEvent.topic,
+        on_record=lambda record: hub.receive(record.key, record.value),
+        health=Health(settings.runtime),
+    )
+
+
+def _loops(
+    group: GatewayGroup, health: Health, relay: Relay, reconciler: Reconciler, intake: Intake
+) -> list[Resource]:
+    return [
+        Turns("relay", relay.turn, seconds=group.relay_seconds, health=health),
+        Turns("reconciler", reconciler.turn, seconds=group.reconcile_seconds, health=health),
+        Turns("key-expiry", intake.free_keys, seconds=group.reconcile_seconds, health=health),
+    ]
+
+
+def _run_routers(
+    settings: GatewaySettings,
+    intake: Intake,
+    views: MongoExecutions,
+    accepted: AcceptedEvents,
+    hub: Hub,
+    store: ObjectStore,
+    clock: Clock,
+) -> list[APIRouter]:
+    group = settings.gateway
+    reader = ExecutionReader(views, views, accepted, store)
+    runs = RunRequests(
+        intake,
+        reader,
+        store,
+        clock=clock,
+        version=VERSION,
+        environment=settings.telemetry.environment,
+        inline_plan_bytes=group.inline_plan_bytes,
+    )
+
+    def follow(subscription: Subscription, execution_id: str, position: Position) -> Following:
+        return Following(
+            views,
+            accepted,
+            subscription,
+            execution_id=execution_id,
+            position=position,
+            heartbeat_seconds=group.heartbeat_seconds,
+        )
+
+    return [
+        executions.build_router(runs, reader),
+        details.build_router(reader),
+        events.build_router(reader, hub, follow, stream_seconds=group.stream_seconds),
+    ]
+
+
+def _work_routers(
+    settings: GatewaySettings,
+    intake: Intake,
+    accepted: AcceptedEvents,
+    database: Database,
+    authenticator: Authenticator,
+    clock: Clock,
+) -> list[APIRouter]:
+    work = WorkRequests(intake, clock=clock)
+    secrets = {
+        tenant: secret.get_secret_value()
+        for tenant, secret in settings.auth.webhook_secrets.items()
+    }
+    return [
+        scans.build_router(work, ScanReader(MongoScans(database), accepted)),
+        extractions.build_router(work, ExtractionReader(MongoExtractions(database))),
+        webhooks.build_router(work, authenticator, Signatures(secrets)),
+    ]
+
+
+def _quick(settings: MongoSettings, group: GatewayGroup) -> MongoSettings:
+    """A caller is better off with a quick 503 than with a slow answer."""
+    return settings.model_copy(
+        update={
+            "timeout_ms": group.storage_timeout_ms,
+            "server_selection_timeout_ms": group.storage_timeout_ms,
+        }
+    )

@@ -1,0 +1,33 @@
+"""What can go wrong in the gateway, beyond `shared.errors`."""
+
+from shared.errors import Conflict, PermanentError, Unauthorized
+
+
+class KeyReused(Conflict):
+    """The Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class AlreadyEnded(Conflict):
+    """The execution has ended."""
+
+    code = "already_ended"
+
+
+class StillRunning(Conflict):
+    """The work has not ended yet."""
+
+    code = "in_progress"
+
+
+class BadSignature(Unauthorized):
+    """The webhook's signature does not match."""
+
+    code = "bad_signature"
+
+
+class RangeNotSatisfiable(PermanentError):
+    """The range lies outside of the content."""
+
+    code = "range_not_satisfiable"

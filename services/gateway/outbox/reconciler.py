@@ -1,0 +1,82 @@
+"""Makes sure that every published run request became an execution.
+
+A request is published once more only when its consumer group has committed past it and there is still no execution: the
+group's position is read first, the executions after it. After a few vain publications the request counts as rejected,
+and its caller can read so.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from services.gateway.models import Accepted, Publication
+from services.gateway.ports import AcceptedEvents, Executions, GroupProgress
+from services.gateway.settings import GatewayGroup
+from shared.clock import Clock
+from shared.events.run import RunRequested
+
+GROUP = "executor"
+BATCH = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """One turn looks at one batch of published run requests."""
+
+    def __init__(
+        self,
+        accepted: AcceptedEvents,
+        executions: Executions,
+        progress: GroupProgress,
+        settings: GatewayGroup,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._accepted = accepted
+        self._executions = executions
+        self._progress = progress
+        self._clock = clock
+        self._after = timedelta(seconds=settings.reconcile_after_seconds)
+        self._max_republished = settings.max_republished
+
+    async def turn(self) -> bool:
+        """True when a whole batch could be settled, so that more may wait."""
+        requests = await self._accepted.unsettled(self._clock.now() - self._after, BATCH)
+        if not requests:
+            return False
+        missing = await self._without_execution(requests)
+        missing_ids = {one.id for one in missing}
+        await self._accepted.settle([one.id for one in requests if one.id not in missing_ids])
+        if missing:
+            await self._repeat(await self._passed_over(missing))
+        return len(requests) == BATCH and not missing
+
+    async def _passed_over(self, candidates: Sequence[Accepted]) -> list[Accepted]:
+        """Those that the group has read and made nothing of."""
+        committed = await self._progress.committed(GROUP, RunRequested.topic)
+        read = [
+            one
+            for one in candidates
+            if one.partition is not None
+            and one.offset is not None
+            and committed.get(one.partition, 0) > one.offset
+        ]
+        return await self._without_execution(read)
+
+    async def _without_execution(self, requests: Sequence[Accepted]) -> list[Accepted]:
+        there = await self._executions.existing([one.id for one in requests])
+        return [one for one in requests if one.id not in there]
+
+    async def _repeat(self, lost: Sequence[Accepted]) -> None:
+        again = [one.id for one in lost if one.republished < self._max_republished]
+        given_up = [one.id for one in lost if one.republished >= self._max_republished]
+        if again:
+            log.warning("reconciler.published_again", count=len(again), ids=again[:10])
+            await self._accepted.reopen(again)
+        if given_up:
+            log.error("reconciler.given_up", count=len(given_up), ids=given_up[:10])
+            reason = "the executor read the request and made no execution of it"
+            marks = [Publication(one, rejected=reason) for one in given_up]
+            await self._accepted.mark(marks, self._clock.now())

@@ -1,0 +1,159 @@
+"""What the gateway's use cases need from outside. `repository/` implements it on MongoDB, `bootstrap.py` on Kafka."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from services.gateway.models import (
+    Accepted,
+    ExecutionFilter,
+    LogFilter,
+    Page,
+    Publication,
+    ResourceFilter,
+)
+from shared.views.executions import (
+    ArtifactView,
+    ExecutionHistory,
+    ExecutionView,
+    LogView,
+    StepHistory,
+)
+from shared.views.extractions import ExtractionView
+from shared.views.scans import ScanView
+
+
+class AcceptedEvents(Protocol):
+    """The outbox and idempotency record. Everything raises StorageUnavailable when the database does not answer."""
+
+    async def add(self, record: Accepted) -> bool:
+        """Durable on a majority when it returns True; False when the idempotency key is taken. Raises Overloaded."""
+        ...
+
+    async def by_key(self, tenant: str, key: str) -> Accepted | None:
+        """The request that holds this idempotency key."""
+        ...
+
+    async def release_key(self, id: str) -> None:
+        """Let the key be used again; the request stays."""
+        ...
+
+    async def release_keys(self, before: datetime) -> int:
+        """Let all keys be used again that expired before this moment; returns how many."""
+        ...
+
+    async def find(self, tenant: str, topic: str, id: str) -> Accepted | None: ...
+
+    async def claim_pending(
+        self,
+        owner: str,
+        *,
+        accepted_before: datetime,
+        now: datetime,
+        until: datetime,
+        limit: int,
+    ) -> list[Accepted]:
+        """Take unpublished requests, oldest first; other owners leave them alone until `until`."""
+        ...
+
+    async def mark(self, publications: Sequence[Publication], at: datetime) -> None:
+        """Note what was published or refused."""
+        ...
+
+    async def unsettled(self, published_before: datetime, limit: int) -> list[Accepted]:
+        """Published run requests of which it is not known whether an execution came."""
+        ...
+
+    async def settle(self, ids: Sequence[str]) -> None: ...
+
+    async def reopen(self, ids: Sequence[str]) -> None:
+        """Publish these once more."""
+        ...
+
+
+class MessageSender(Protocol):
+    """Puts bytes on a topic; returns partition and offset. Raises BrokerUnavailable, or TooLarge for good."""
+
+    async def send_raw(
+        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes | str]
+    ) -> tuple[int, int]: ...
+
+
+class Outbox(Protocol):
+    """Publishes what has become durable, soon and in the background."""
+
+    def offer(self, record: Accepted) -> None: ...
+
+
+class GroupProgress(Protocol):
+    """How far a consumer group has come."""
+
+    async def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        """Partition → next offset to be read. Raises BrokerUnavailable."""
+        ...
+
+
+class Executions(Protocol):
+    """The executor's documents, read only. Another tenant's ids are unknown ones."""
+
+    async def get(self, tenant: str, execution_id: str) -> ExecutionView | None: ...
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids have a document, whoever's they are."""
+        ...
+
+    async def list(
+        self, tenant: str, wanted: ExecutionFilter, *, after: str | None, limit: int
+    ) -> Page: ...
+
+    async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
+
+    async def artifacts(
+        self, tenant: str, execution_id: str, *, after: str | None, limit: int
+    ) -> Page: ...
+
+    async def artifact(
+        self, tenant: str, execution_id: str, artifact_id: str
+    ) -> ArtifactView | None: ...
+
+    async def metrics(
+        self, tenant: str, execution_id: str, *, cursor: str | None, limit: int
+    ) -> Page: ...
+
+
+class Histories(Protocol):
+    """What the event stream of a run is built from again."""
+
+    async def history(self, tenant: str, execution_id: str) -> ExecutionHistory | None: ...
+
+    async def step_histories(
+        self, tenant: str, execution_id: str, after: int
+    ) -> Sequence[StepHistory]:
+        """Steps with a transition beyond the sequence `after`."""
+        ...
+
+    async def logs(
+        self, tenant: str, execution_id: str, wanted: LogFilter, *, after: int, limit: int
+    ) -> Sequence[LogView]:
+        """Chunks numbered above `after`, in order."""
+        ...
+
+
+class Scans(Protocol):
+    """The scanner's documents, read only."""
+
+    async def get(self, tenant: str, scan_id: str) -> ScanView | None: ...
+
+    async def list(self, tenant: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def resources(
+        self, tenant: str, wanted: ResourceFilter, *, after: str | None, limit: int
+    ) -> Page: ...
+
+
+class Extractions(Protocol):
+    """The extractor's documents, read only."""
+
+    async def get(
+        self, tenant: str, customer_id: str, execution_id: str
+    ) -> ExtractionView | None: ...

@@ -1,0 +1,149 @@
+"""`/v1/executions`: submit, validate, list, read, cancel."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime
+
+from services.gateway.bodies import CancelBody, read, read_json
+from services.gateway.models import ExecutionFilter
+from services.gateway.reading import ExecutionReader
+from services.gateway.routes.answers import (
+    AcceptedRun,
+    Listing,
+    ValidPlan,
+    json_body,
+    requester,
+    run_links,
+)
+from services.gateway.routes.parameters import Cursor, IdempotencyKey, Limit
+from services.gateway.submission import RunRequests
+from shared.errors import FieldError, InvalidRequest
+from shared.plans.plan import RunSubmission
+from shared.views.executions import ExecutionSummary, ExecutionView
+from shared.web.auth import Caller
+
+Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "timed_out"]
+
+EXAMPLE: dict[str, Any] = {
+    "plan": {
+        "name": "build-and-test",
+        "strategy": {"type": "dependency_graph"},
+        "steps": [
+            {"name": "build", "command": {"type": "shell", "command": "echo built"}},
+            {
+                "name": "test",
+                "needs": ["build"],
+                "command": {"type": "exec", "program": "echo", "args": ["tested"]},
+                "timeout_seconds": 60,
+            },
+        ],
+    },
+    "labels": {"branch": "main"},
+}
+
+
+def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
+    """Routes over the use cases of runs."""
+    router = APIRouter(prefix="/v1/executions", tags=["executions"])
+    _add_submission(router, runs)
+    _add_reading(router, reader)
+    _add_cancellation(router, runs)
+    return router
+
+
+def _add_submission(router: APIRouter, runs: RunRequests) -> None:
+    @router.post(
+        "",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Submit a run",
+        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+    )
+    async def submit(
+        request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
+    ) -> JSONResponse:
+        """Durable when answered. The run is then queued, also while Kafka is away."""
+        raw = await request.body()
+        accepted = await runs.submit(
+            read_json(raw),
+            requester(request, caller),
+            size=len(raw),
+            idempotency_key=idempotency_key,
+        )
+        return _accepted(accepted.subject, "queued")
+
+    @router.post(
+        "/validate",
+        summary="Check a run without submitting it",
+        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+    )
+    async def validate(request: Request, _caller: Caller) -> ValidPlan:
+        """Stores nothing and starts nothing."""
+        return ValidPlan(steps=runs.validate(read_json(await request.body())))
+
+
+def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
+    @router.get("", summary="List runs, newest first")
+    async def list_executions(
+        caller: Caller,
+        status: Annotated[list[Status] | None, Query(description="Any of these.")] = None,
+        label: Annotated[
+            list[str] | None, Query(description="`key=value`; all of these.", max_length=20)
+        ] = None,
+        user_id: Annotated[str | None, Query(max_length=255)] = None,
+        name: Annotated[str | None, Query(max_length=255)] = None,
+        created_after: AwareDatetime | None = None,
+        created_before: AwareDatetime | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> Listing[ExecutionSummary]:
+        wanted = ExecutionFilter(
+            statuses=status or (),
+            labels=_labels(label or []),
+            user_id=user_id,
+            name=name,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        return Listing.of(await reader.find(caller.tenant, wanted, after=cursor, limit=limit))
+
+    @router.get("/{execution_id}", summary="Read a run")
+    async def get(execution_id: str, caller: Caller) -> ExecutionView:
+        """Finds the run from the moment of its 202 on."""
+        return await reader.get(caller.tenant, execution_id)
+
+
+def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:
+    @router.post(
+        "/{execution_id}/cancel",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Cancel a run",
+        openapi_extra=json_body(CancelBody, example={"reason": "superseded"}, required=False),
+    )
+    async def cancel(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """404 for an unknown run, 409 with its state for one that has ended. May be repeated while it runs."""
+        body, _ = read(CancelBody, await request.body() or b"{}")
+        status = await runs.cancel(execution_id, requester(request, caller), reason=body.reason)
+        return _accepted(execution_id, status)
+
+
+def _accepted(execution_id: str, status: str) -> JSONResponse:
+    links = run_links(execution_id)
+    return JSONResponse(
+        {"execution_id": execution_id, "status": status, "links": links},
+        status_code=202,
+        headers={"location": links["self"]},
+    )
+
+
+def _labels(labels: list[str]) -> list[str]:
+    for place, label in enumerate(labels):
+        if "=" not in label:
+            message = "must have the form key=value"
+            raise InvalidRequest(
+                f"label {message}", errors=[FieldError(f"label[{place}]", "label", message)]
+            )
+    return labels

@@ -1,0 +1,44 @@
+"""Settings of the gateway: how requests are made durable, how they reach Kafka, how live views behave."""
+
+from pydantic import Field
+
+from shared.settings import Group, ServiceSettings
+
+
+class GatewayGroup(Group):
+    """Environment prefix `GATEWAY__`."""
+
+    storage_timeout_ms: int = Field(2_000, gt=0)
+    """Longest single database operation; a caller is better off with a quick 503 than with a slow answer."""
+    max_waiting_requests: int = Field(2_000, gt=0)
+    """Requests that may wait for the database at once; further ones get 503 with `Retry-After`."""
+    inline_plan_bytes: int = Field(256 * 1024, gt=0)
+    """A larger plan goes to object storage; events stay small for every consumer."""
+    idempotency_hours: float = Field(24, gt=0)
+    """How long an `Idempotency-Key` is remembered."""
+    relay_seconds: float = Field(1.0, gt=0)
+    """Between two looks for requests that are not on Kafka yet."""
+    relay_grace_seconds: float = Field(5.0, ge=0)
+    """Younger requests are left to the process that accepted them, which publishes at once."""
+    relay_claim_seconds: float = Field(30.0, gt=0)
+    """How long one replica keeps the requests that it took for publication."""
+    relay_batch: int = Field(500, gt=0)
+    """Requests that the relay publishes in one turn."""
+    reconcile_seconds: float = Field(30.0, gt=0)
+    """Between two looks for published run requests of which no execution came."""
+    reconcile_after_seconds: float = Field(60.0, ge=0)
+    """A run request is given this long to become an execution."""
+    max_republished: int = Field(3, ge=1)
+    """After so many vain publications a run request counts as rejected."""
+    heartbeat_seconds: float = Field(15.0, gt=0)
+    """Silence on an event stream before a comment is sent and the documents are looked at again."""
+    stream_seconds: float = Field(600.0, gt=0)
+    """Longest life of one event stream; the client is told to come back. Caps memory and spreads load."""
+    stream_queue: int = Field(512, gt=0)
+    """Events that may wait for one slow client before it is cut off and told to come back."""
+
+
+class GatewaySettings(ServiceSettings):
+    """Everything the gateway reads from the environment."""
+
+    gateway: GatewayGroup = GatewayGroup()

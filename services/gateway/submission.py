@@ -1,0 +1,152 @@
+"""Use cases that start and steer runs: submit, validate, cancel.
+
+The plan travels as the caller wrote it; a large one is put into object storage first and the event says where it lies.
+Execution ids are always ours.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from services.gateway.errors import AlreadyEnded, KeyReused
+from services.gateway.intake import Asked, Intake, content_hash
+from services.gateway.models import Accepted, Requester
+from services.gateway.reading import ExecutionReader
+from shared.clock import Clock
+from shared.events.run import RunControl, RunRequested, StoredPlan
+from shared.ids import new_id
+from shared.objects.ports import ObjectStore
+from shared.plans.rules import topological
+from shared.plans.validation import validate_submission
+from shared.work.ports import FINAL
+
+
+class RunRequests:
+    """What callers may ask of runs."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        reader: ExecutionReader,
+        objects: ObjectStore,
+        *,
+        clock: Clock,
+        version: str,
+        environment: str,
+        inline_plan_bytes: int,
+    ) -> None:
+        self._intake = intake
+        self._reader = reader
+        self._objects = objects
+        self._clock = clock
+        self._place = {"version": version, "environment": environment}
+        self._inline_plan_bytes = inline_plan_bytes
+
+    def validate(self, body: Mapping[str, Any]) -> list[str]:
+        """Names of the steps in an order in which they may run. Raises InvalidRequest; stores nothing."""
+        return topological(validate_submission(body).plan)
+
+    async def submit(
+        self,
+        body: Mapping[str, Any],
+        requester: Requester,
+        *,
+        size: int,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        validate_submission(body)
+        execution_id, now = new_id(), self._clock.now()
+        asked_hash = content_hash(requester.tenant, body)
+        stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
+        event = RunRequested(
+            id=execution_id,
+            tenant=requester.tenant,
+            occurred_at=now,
+            execution_id=execution_id,
+            user_id=requester.user,
+            plan=None if stored else body["plan"],
+            stored_plan=stored,
+            inputs=body.get("inputs") or {},
+            labels=body.get("labels") or {},
+            metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
+            priority=body.get("priority") or 0,
+            content_hash=asked_hash,
+        )
+        asked = Asked(
+            event=event,
+            subject=execution_id,
+            content_hash=asked_hash,
+            actor=requester.user,
+            action="execution.submit",
+            accepted_at=now,
+            idempotency_key=idempotency_key,
+        )
+        return await self._accept(asked, stored)
+
+    async def cancel(self, execution_id: str, requester: Requester, *, reason: str | None) -> str:
+        """Ask for the end of a run; returns its present status. Raises NotFound, AlreadyEnded."""
+        execution = await self._reader.get(requester.tenant, execution_id)
+        if execution.status in FINAL:
+            raise AlreadyEnded(f"the execution has ended: {execution.status}")
+        if execution.cancel is not None:
+            return execution.status
+        now = self._clock.now()
+        event = RunControl(
+            id=new_id(),
+            tenant=requester.tenant,
+            occurred_at=now,
+            execution_id=execution_id,
+            action="cancel",
+            requested_by=requester.user,
+            reason=reason,
+            requested_at=now,
+        )
+        await self._intake.accept(
+            Asked(
+                event=event,
+                subject=execution_id,
+                content_hash=content_hash(requester.tenant, {"reason": reason}),
+                actor=requester.user,
+                action="execution.cancel",
+                accepted_at=now,
+            )
+        )
+        return execution.status
+
+    async def _accept(self, asked: Asked, stored: StoredPlan | None) -> Accepted:
+        """Accept, and remove the stored plan again when an earlier request has its own copy of it."""
+        try:
+            accepted = await self._intake.accept(asked)
+        except KeyReused:
+            await self._forget(stored)
+            raise
+        if accepted.id != asked.event.id:
+            await self._forget(stored)
+        return accepted
+
+    async def _forget(self, stored: StoredPlan | None) -> None:
+        if stored is not None:
+            await self._objects.delete(self._objects.key_of(stored.uri))
+
+    def _set_by_us(self, requester: Requester) -> dict[str, Any]:
+        return {
+            "ip_address": requester.ip_address,
+            "user_agent": requester.user_agent,
+            **self._place,
+        }
+
+    async def _stored_plan(
+        self, plan: Any, tenant: str, execution_id: str, *, size: int
+    ) -> StoredPlan | None:
+        """Where a large plan has been put; None for one that fits into the event."""
+        if size <= self._inline_plan_bytes:
+            return None
+        data = json.dumps(plan, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(data) <= self._inline_plan_bytes:
+            return None
+        info = await self._objects.put(
+            f"{tenant}/executions/{execution_id}/plan.json", data, content_type="application/json"
+        )
+        return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())

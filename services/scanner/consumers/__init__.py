@@ -1,0 +1,1 @@
+"""What comes in from Kafka: parse, then one use case."""

@@ -1,0 +1,223 @@
+"""Reading batches at least once: the small loop under ingestion and every other hot consumer.
+
+Promises: one poll in flight; `handle` sees the records of a partition in order; an offset is committed only after
+`handle` has returned for it, as `{partition: last + 1}` of exactly what was handled (the driver's bare `commit()` takes
+the present *position*, which may be further). Heartbeats go on while `handle` waits. TransientError: the same batch
+again, without end, with the reason in the health. Another error: one by one, so that only the record at fault becomes
+a dead letter (`delivery.py`). A rebalance waits a moment for the batch at hand; what is taken away nevertheless is
+dropped and not committed, so its next owner gets it. `stop` leaves the group.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from shared import crash
+from shared.kafka.connection import close_consumer, connection_options, translate
+from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, FailureWindow, described
+from shared.kafka.progress import Progress
+from shared.kafka.records import Partition, Record, from_driver
+from shared.retry import RetryPolicy
+from shared.settings import KafkaSettings
+
+POLL_MS = 500
+"""Longest wait for a first record; one that comes earlier ends it. Also the longest that `stop` waits when idle."""
+MAX_POLL_INTERVAL_MS = 7 * 24 * 3600 * 1000
+"""Waiting for a database that is away must not cost the membership; a stuck loop shows in the health instead."""
+RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=3.0)
+
+log = structlog.get_logger()
+
+Handle = Callable[[list[Record]], Awaitable[None]]
+
+
+class Batch:
+    """The records at hand; what a rebalance takes away meanwhile is dropped from it."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self._dropped: set[Partition] = set()
+        self.ended = asyncio.Event()
+
+    def kept(self) -> list[Record]:
+        """What is still ours, in order per partition."""
+        return [record for record in self._records if record.source not in self._dropped]
+
+    def keeps(self, record: Record) -> bool:
+        return record.source not in self._dropped
+
+    def drop(self, partitions: Iterable[Partition]) -> int:
+        """Returns how many records were dropped."""
+        before = len(self.kept())
+        self._dropped.update(partitions)
+        return before - len(self.kept())
+
+
+class BatchConsumer:
+    """Member of a consumer group that hands batches to `handle`."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        topics: Sequence[str],
+        group: str,
+        handle: Handle,
+        health: Progress,
+        dead_letters: DeadLetters,
+        max_records: int = 500,
+        policy: DeliveryPolicy | None = None,
+        window: FailureWindow | None = None,
+        instance_id: str | None = None,
+        stop_seconds: float = 10.0,
+    ) -> None:
+        self.name = f"consume:{group}"
+        self._settings = settings
+        self._topics = topics
+        self._group = group
+        self._handle = handle
+        self._health = health
+        self._delivery = Delivery(dead_letters, policy=policy, window=window, report=self._report)
+        self._max_records = max_records
+        self._instance_id = instance_id
+        self._stop_seconds = stop_seconds
+        self._batch: Batch | None = None
+        self._trouble: str | None = None
+        self._stopping = False
+        self._loop_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to read; does not wait for the broker."""
+        self._health.watch(self.name)
+        self._loop_task = asyncio.create_task(self._run(), name=self.name)
+
+    async def stop(self) -> None:
+        """Finish and commit the batch at hand, unless it waits for something that is away; leave the group."""
+        self._stopping = True
+        if self._loop_task is None:
+            return
+        if self._trouble is None:
+            await asyncio.wait([self._loop_task], timeout=self._stop_seconds)
+        self._loop_task.cancel()
+        await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._health.unwatch(self.name)
+
+    def _report(self, problem: str | None) -> None:
+        self._trouble = problem
+        self._health.beat(self.name)
+        self._health.report(self.name, problem)
+
+    async def _run(self) -> None:
+        """Have a connected consumer at any time; the driver recovers from most failures by itself."""
+        attempt = 0
+        while not self._stopping:
+            consumer = self._build()
+            try:
+                await consumer.start()
+                consumer.subscribe(self._topics, listener=_Listener(self))
+                attempt = 0
+                self._report(None)
+                await self._read(consumer)
+            except Exception as error:  # noqa: BLE001 - what was not committed comes again
+                attempt += 1
+                self._report(str(translate(error)))
+                log.warning("kafka.consumer_failed", group=self._group, error=repr(error))
+            finally:
+                await close_consumer(consumer)
+            if attempt:
+                await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        while not self._stopping:
+            self._health.beat(self.name)
+            polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
+            records = [from_driver(message) for part in polled.values() for message in part]
+            if records:
+                await self._work(consumer, Batch(records))
+
+    async def _work(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
+        self._batch = batch
+        try:
+            error = await self._delivery.through_outages(
+                partial(self._attempt, batch), group=self._group
+            )
+            if error is None:
+                return await self._commit(consumer, batch.kept())
+            log.warning("kafka.batch_split", group=self._group, **described(error))
+            await self._one_by_one(consumer, batch)
+        finally:
+            self._batch = None
+            batch.ended.set()
+
+    async def _attempt(self, batch: Batch) -> None:
+        if records := batch.kept():
+            await self._handle(records)
+
+    async def _one_by_one(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
+        for record in batch.kept():
+            await self._delivery.handle(record, partial(self._attempt_one, batch, record))
+            if batch.keeps(record):
+                await self._commit(consumer, [record])
+
+    async def _attempt_one(self, batch: Batch, record: Record) -> None:
+        if batch.keeps(record):
+            await self._handle([record])
+
+    async def _commit(self, consumer: AIOKafkaConsumer, records: Sequence[Record]) -> None:
+        """Commit what was handled. Partitions that are no longer ours are left to their next owner."""
+        ours = consumer.assignment()
+        offsets: dict[TopicPartition, int] = {}
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            if partition in ours:
+                offsets[partition] = max(record.offset + 1, offsets.get(partition, 0))
+        if not offsets:
+            return
+        crash.point("batches.before_commit")
+        try:
+            await consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            log.warning("kafka.commit_refused", group=self._group, error=repr(error))
+
+    async def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Let the batch at hand end, unless it cannot; then drop what is being taken away."""
+        batch = self._batch
+        if batch is None:
+            return
+        if self._trouble is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.session_timeout_ms / 2000):
+                    await batch.ended.wait()
+        dropped = 0 if batch.ended.is_set() else batch.drop(partitions)
+        if dropped:
+            log.warning("kafka.batch_dropped_by_rebalance", group=self._group, records=dropped)
+
+    def _build(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **connection_options(self._settings),
+            group_id=self._group,
+            group_instance_id=self._instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=self._settings.session_timeout_ms,
+            heartbeat_interval_ms=min(3_000, self._settings.session_timeout_ms // 4),
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        )
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the driver has no types
+    """The group is being divided anew."""
+
+    def __init__(self, consumer: BatchConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._consumer.revoked(Partition(part.topic, part.partition) for part in revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        log.info("kafka.partitions_assigned", count=len(list(assigned)))

@@ -1,0 +1,241 @@
+"""What happens to a message that cannot be handled: retries, dead letters, and a limit on them.
+
+An unreachable dependency (TransientError) is not an attempt: the message waits, without end, until it is back. An
+unreadable message (InvalidMessage) goes to `<topic>.dlq` at once. A PermanentError goes there too; anything else is
+tried a bounded number of times first. The last two count towards a limit per time window: above it nothing more is
+dead-lettered, the message at hand is tried again every `probe_seconds`, and work goes on by itself when it succeeds or
+the window has room. So a bad deployment cannot empty a topic into its dead letters.
+"""
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from shared import crash
+from shared.clock import Clock, SystemClock
+from shared.errors import CadenzaError, InvalidMessage, PermanentError, TransientError
+from shared.events.base import Event
+from shared.kafka.records import Record, log_fields
+from shared.kafka.topics import dead_letter_topic
+from shared.retry import RetryPolicy
+
+HANDLER_FAILED = "handler_failed"
+DETAIL_LIMIT = 1_000
+OUTAGE = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=2.0, max_delay=10.0)
+"""Waiting for something that is away: capped, so that it is noticed soon when it is back."""
+FAILURES = RetryPolicy(max_attempts=3, initial_delay=0.2, factor=3.0, max_delay=5.0)
+"""Unexpected errors; bounded."""
+
+log = structlog.get_logger()
+E = TypeVar("E", bound=Event)
+
+
+def decode(record: Record, event_class: type[E]) -> E:
+    """The event in a record; InvalidMessage says what is wrong without repeating the content."""
+    if record.value is None:
+        raise InvalidMessage("the message has no value")
+    try:
+        return event_class.model_validate_json(record.value)
+    except ValidationError as error:
+        raise InvalidMessage(problems(error)) from None
+
+
+def problems(error: ValidationError) -> str:
+    rows = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = "; ".join(
+        f"{'.'.join(map(str, row['loc'])) or 'message'}: {row['msg']}" for row in rows[:5]
+    )
+    return shown if len(rows) <= 5 else f"{shown}; and {len(rows) - 5} more"
+
+
+class RawPublisher(Protocol):
+    """The part of `KafkaEventPublisher` that dead letters need."""
+
+    async def send_raw(
+        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str | bytes]
+    ) -> tuple[int, int]: ...
+
+
+class DeadLetters:
+    """Puts messages on `<topic>.dlq`, with all that is needed to look into them and to send them again."""
+
+    def __init__(self, publisher: RawPublisher, *, clock: Clock | None = None) -> None:
+        self._publisher = publisher
+        self._clock = clock or SystemClock()
+
+    async def put(self, record: Record, *, reason: str, detail: str, attempts: int) -> None:
+        """Durable when it returns; BrokerUnavailable otherwise. Key, value and original headers are kept."""
+        headers: dict[str, str | bytes] = dict(record.headers)
+        headers |= {
+            "dlq-reason": reason,
+            "dlq-detail": detail[:DETAIL_LIMIT],
+            "dlq-origin-topic": record.topic,
+            "dlq-origin-partition": str(record.partition),
+            "dlq-origin-offset": str(record.offset),
+            "dlq-attempts": str(attempts),
+            "dlq-at": self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        topic = dead_letter_topic(record.topic)
+        await self._publisher.send_raw(topic, record.key, record.value or b"", headers)
+        crash.point("delivery.after_dead_letter")
+        log.warning("kafka.dead_lettered", reason=reason, attempts=attempts, **log_fields(record))
+
+
+async def decode_batch(
+    records: Sequence[Record], event_class: type[E], dead_letters: DeadLetters
+) -> list[tuple[Record, E]]:
+    """The readable ones with their events; the others are dead-lettered one by one."""
+    readable: list[tuple[Record, E]] = []
+    for record in records:
+        try:
+            readable.append((record, decode(record, event_class)))
+        except InvalidMessage as error:
+            await dead_letters.put(record, reason=error.code, detail=error.message, attempts=1)
+    return readable
+
+
+class FailureWindow(Protocol):
+    """Counts handler failures that became dead letters; may be kept outside, for all consumers of a group."""
+
+    async def has_room(self) -> bool: ...
+
+    async def add(self) -> None: ...
+
+
+class MemoryFailureWindow:
+    """At most `limit` dead-lettered failures in any `seconds`; counted in this process."""
+
+    def __init__(
+        self,
+        limit: int = 50,
+        *,
+        seconds: float = 600.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock or SystemClock()
+        self._times: deque[float] = deque()
+
+    async def has_room(self) -> bool:
+        while self._times and self._times[0] <= self._clock.monotonic() - self._seconds:
+            self._times.popleft()
+        return len(self._times) < self._limit
+
+    async def add(self) -> None:
+        self._times.append(self._clock.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """How often and how patiently. Delays in seconds."""
+
+    failures: RetryPolicy = FAILURES
+    outage: RetryPolicy = OUTAGE
+    probe_seconds: float = 30.0
+
+
+class Delivery:
+    """Sees one record through: when `handle` returns, it was handled or is a dead letter."""
+
+    def __init__(
+        self,
+        dead_letters: DeadLetters,
+        *,
+        policy: DeliveryPolicy | None = None,
+        window: FailureWindow | None = None,
+        report: Callable[[str | None], None] = lambda _problem: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._policy = policy or DeliveryPolicy()
+        self._window = window or MemoryFailureWindow()
+        self._report = report
+        self._sleep = sleep
+
+    async def handle(self, record: Record, handler: Callable[[], Awaitable[object]]) -> None:
+        """Call `handler` until it succeeds or the record is a dead letter; only cancellation gets out."""
+        attempts = 0
+        while True:
+            error = await self.through_outages(handler, **log_fields(record))
+            if error is None:
+                return None
+            attempts += 1
+            if isinstance(error, InvalidMessage):
+                return await self._bury(record, error, attempts)
+            delay = self._delay(error, attempts)
+            if delay is None and await self._window.has_room():
+                await self._bury(record, error, attempts)
+                return await self._window.add()
+            await self._wait(delay, error, attempts, record)
+
+    async def through_outages(
+        self, handler: Callable[[], Awaitable[object]], **about: object
+    ) -> Exception | None:
+        """Call `handler`, again and again while something it needs is away; returns any other error."""
+        attempt = 0
+        while True:
+            try:
+                await handler()
+            except TransientError as error:
+                attempt += 1
+                await self._sit_out(error, attempt, **about)
+            except Exception as error:  # noqa: BLE001 - the caller decides
+                self._report(None)
+                return error
+            else:
+                self._report(None)
+                return None
+
+    async def _sit_out(self, error: TransientError, attempt: int, **about: object) -> None:
+        """One pause of an outage."""
+        delay = self._policy.outage.delay_after(attempt) or 0.0
+        delay = max(delay, min(error.retry_after or 0.0, self._policy.outage.max_delay))
+        self._report(f"waiting: {error.code}")
+        log.warning("kafka.waiting_for_dependency", code=error.code, attempt=attempt, **about)
+        await self._sleep(delay)
+
+    def _delay(self, error: Exception, attempts: int) -> float | None:
+        if isinstance(error, PermanentError):
+            return None
+        return self._policy.failures.delay_after(attempts)
+
+    async def _wait(
+        self, delay: float | None, error: Exception, attempts: int, record: Record
+    ) -> None:
+        if delay is None:
+            self._report("paused: too many messages failed")
+            log.error("kafka.dead_letter_limit_reached", **log_fields(record))
+            return await self._sleep(self._policy.probe_seconds)
+        log.warning(
+            "kafka.handler_failed", attempt=attempts, **described(error), **log_fields(record)
+        )
+        return await self._sleep(delay)
+
+    async def _bury(self, record: Record, error: Exception, attempts: int) -> None:
+        """A dead letter that cannot be written holds everything up: passing over it would lose the message."""
+        reason = error.code if isinstance(error, InvalidMessage) else HANDLER_FAILED
+        detail = "; ".join(described(error).values())
+        put = partial(
+            self._dead_letters.put, record, reason=reason, detail=detail, attempts=attempts
+        )
+        while refusal := await self.through_outages(put, **log_fields(record)):
+            self._report("paused: a dead letter cannot be written")
+            log.error("kafka.dead_letter_refused", **described(refusal), **log_fields(record))
+            await self._sleep(self._policy.probe_seconds)
+
+
+def described(error: Exception) -> dict[str, str]:
+    """What logs and headers say of an error; the text of an unknown one may hold content, so kind and place must do."""
+    if isinstance(error, CadenzaError):
+        return {"code": error.code, "error": error.message}
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown"
+    return {"code": type(error).__name__, "at": place}

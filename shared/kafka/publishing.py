@@ -1,0 +1,217 @@
+"""Putting events on Kafka: `acks=all`, idempotent, acknowledged before a call returns.
+
+The producer connects in the background, so a service starts while Kafka is away, and is replaced after a batch failed
+for good (`producer.py` says why); what waited in the old one fails for its owner, the outbox, to send again.
+`BrokerUnavailable` therefore means *unknown*: the event may be on the topic. At most `max_waiting` messages are in
+memory; further ones fail at once. An event larger than the topic allows fails alone, with TooLarge.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from shared.errors import (
+    BrokerUnavailable,
+    CadenzaError,
+    InvalidRequest,
+    PermanentError,
+    TooLarge,
+)
+from shared.events.base import Event
+from shared.kafka.connection import connection_options, translate
+from shared.kafka.producer import Headers, Placed, Producer
+from shared.kafka.topics import BY_NAME
+from shared.retry import RetryPolicy
+from shared.settings import KafkaSettings
+
+MAX_WAITING = 2_000
+TIMEOUT_SECONDS = 10.0
+LINGER_MS = 0
+"""While one request to a broker is in flight the next batch gathers; a longer wait adds latency and saves little."""
+BATCH_BYTES = 256 * 1024
+RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=2.0)
+
+log = structlog.get_logger()
+
+
+class KafkaEventPublisher:
+    """Publishes events and raw messages; implements `shared.ports.EventPublisher`."""
+
+    name = "kafka-publisher"
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        trace_headers: Callable[[], Mapping[str, str]] = dict,
+        max_waiting: int = MAX_WAITING,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        linger_ms: int = LINGER_MS,
+    ) -> None:
+        self._settings = settings
+        self._trace_headers = trace_headers
+        self._max_waiting = max_waiting
+        self._timeout = timeout_seconds
+        self._linger_ms = linger_ms
+        self._largest = {
+            topic.name: settings.max_message_bytes + topic.headroom for topic in BY_NAME.values()
+        }
+        self._producer: Producer | None = None
+        self._connected = asyncio.Event()
+        self._failure: Exception | None = None
+        self._queued = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; never waits for the broker."""
+        self._keeper = asyncio.create_task(self._keep_connected(), name=self.name)
+
+    async def stop(self) -> None:
+        """Send what waits, then close; what the broker does not take within a few seconds fails."""
+        if self._keeper is None:
+            return
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+
+    @property
+    def waiting(self) -> int:
+        """Messages in memory that Kafka has not acknowledged."""
+        return self._queued + (self._producer.waiting if self._producer else 0)
+
+    async def check(self) -> bool:
+        """True when a broker answers now; for readiness."""
+        return self._producer is not None and await self._producer.reaches_broker()
+
+    async def publish(self, event: Event) -> None:
+        answer = await self._send_event(event, await self._current())
+        await answer
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Exception | None]:
+        """Publish in the order given, keeping it per key; one result per event, None for success.
+
+        An event that can never be sent fails alone; after any other failure later events of its key are not sent.
+        """
+        results: list[Exception | None] = [None] * len(events)
+        answers: list[tuple[int, asyncio.Future[Placed]]] = []
+        halted: set[tuple[str, str]] = set()
+        producer: Producer | None = None
+        for index, event in enumerate(events):
+            lane = (event.topic, event.key())
+            try:
+                if lane in halted:
+                    raise BrokerUnavailable("an earlier event of this key was not sent")
+                # One producer for all: a replacement would let a later event overtake a failed one.
+                producer = producer or await self._current()
+                answers.append((index, await self._send_event(event, producer)))
+            except CadenzaError as error:
+                results[index] = error
+                if not isinstance(error, PermanentError):
+                    halted.add(lane)
+        settled = await asyncio.gather(*(answer for _, answer in answers), return_exceptions=True)
+        for (index, _), outcome in zip(answers, settled, strict=True):
+            results[index] = outcome if isinstance(outcome, Exception) else None
+        return results
+
+    async def send_raw(
+        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str | bytes]
+    ) -> Placed:
+        """Send bytes as they are; returns partition and offset once every replica in sync has them."""
+        answer = await self._send(await self._current(), topic, key, value, headers)
+        return await answer
+
+    async def _send_event(self, event: Event, producer: Producer) -> asyncio.Future[Placed]:
+        headers = event.cloudevents_headers() | dict(self._trace_headers())
+        try:
+            key, body = event.key().encode(), event.body()
+        except ValueError as error:  # lone surrogates, above all
+            raise InvalidRequest(f"the event cannot be written: {type(error).__name__}") from error
+        return await self._send(producer, event.topic, key, body, headers)
+
+    async def _send(
+        self,
+        producer: Producer,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Mapping[str, str | bytes],
+    ) -> asyncio.Future[Placed]:
+        wire = [(name, v.encode() if isinstance(v, str) else v) for name, v in headers.items()]
+        self._check_size(topic, key, value, wire)
+        self._check_room()
+        return await producer.send(topic, key, value, wire)
+
+    def _check_size(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
+        largest = self._largest.get(topic, self._settings.max_message_bytes)
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
+        if size > largest:
+            raise TooLarge(f"an event of {size} bytes is larger than {topic} allows ({largest})")
+
+    def _check_room(self) -> None:
+        if self.waiting >= self._max_waiting:
+            raise BrokerUnavailable(f"{self.waiting} events wait for Kafka already")
+
+    async def _current(self) -> Producer:
+        """Wait for a connection that is being made; fail at once when the last attempt failed."""
+        if self._producer is not None:
+            return self._producer
+        if self._failure is not None:
+            raise BrokerUnavailable(self._failure.args[0]) from self._failure
+        self._check_room()
+        self._queued += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connected.wait()
+        except TimeoutError:
+            raise BrokerUnavailable(f"no answer from {self._settings.bootstrap_servers}") from None
+        finally:
+            self._queued -= 1
+        if self._producer is None:
+            raise BrokerUnavailable
+        return self._producer
+
+    async def _keep_connected(self) -> None:
+        """Have one working producer at any time: open, wait until it breaks, close, again."""
+        attempt = 0
+        while True:
+            producer = Producer(self._build, timeout_seconds=self._timeout)
+            try:
+                attempt += 1
+                await producer.open()
+                attempt = 0
+                await self._use(producer)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next attempt may work
+                self._failure = translate(error)
+                log.warning("kafka.producer_unavailable", attempt=attempt, error=repr(error))
+            finally:
+                await producer.close()
+            if attempt:
+                await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
+
+    async def _use(self, producer: Producer) -> None:
+        self._producer, self._failure = producer, None
+        self._connected.set()
+        log.info("kafka.producer_connected")
+        # Called before anybody hears that the batch failed, so that nobody sends into a broken producer.
+        producer.broken.add_done_callback(self._forget)
+        try:
+            reason = await asyncio.shield(producer.broken)
+            log.warning("kafka.producer_replaced", error=repr(reason), waiting=producer.waiting)
+        finally:
+            self._forget(producer.broken)
+
+    def _forget(self, _broken: object) -> None:
+        self._connected.clear()
+        self._producer = None
+
+    def _build(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **connection_options(self._settings),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=self._linger_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=max(self._largest.values()),
+        )

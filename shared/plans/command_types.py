@@ -1,0 +1,99 @@
+"""The arguments of every command type, as JSON Schemas.
+
+`command_types.json` is generated from the executor's command models (`python -m services.executor.commands.reference`),
+so a service that takes plans in knows all types without importing the executor.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jsonschema_rs
+
+from shared.errors import FieldError
+from shared.plans.plan import Plan
+from shared.plans.references import is_whole
+
+_RULES = {"enum": "unknown_value", "const": "unknown_value", "minLength": "too_short"}
+_MAX_MESSAGE = 300
+NOT_EMPTY = r"\S"
+"""The pattern of arguments that need something else than blanks."""
+
+
+@cache
+def schemas() -> Mapping[str, dict[str, Any]]:
+    """Command type → JSON Schema of its arguments, `type` included."""
+    text = resources.files("shared.plans").joinpath("command_types.json").read_text("utf-8")
+    loaded: dict[str, dict[str, Any]] = json.loads(text)
+    return loaded
+
+
+def check_commands(plan: Plan, prefix: str) -> list[FieldError]:
+    """Every command has a known type and arguments that fit it."""
+    errors: list[FieldError] = []
+    for place, step in enumerate(plan.steps):
+        type_ = step.command.get("type")
+        validator = _validator(type_) if isinstance(type_, str) else None
+        if validator is None:
+            errors.append(_unknown_type(step.command, f"{prefix}steps[{place}].command.type"))
+        elif not validator.is_valid(step.command):
+            errors += _wrong(step.command, validator, f"{prefix}steps[{place}].command")
+    return errors
+
+
+@cache
+def _compiled() -> Mapping[str, jsonschema_rs.Draft202012Validator]:
+    return {name: jsonschema_rs.Draft202012Validator(schema) for name, schema in schemas().items()}
+
+
+def _validator(type_: str) -> jsonschema_rs.Draft202012Validator | None:
+    return _compiled().get(type_)
+
+
+def _unknown_type(command: Mapping[str, Any], field: str) -> FieldError:
+    known = ", ".join(sorted(schemas()))
+    if "type" not in command:
+        return FieldError(field, "missing", f"name the command type; known: {known}")
+    name = str(command["type"])[:100]
+    near = difflib.get_close_matches(name, schemas(), n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return FieldError(field, "unknown_type", f"unknown command type '{name}'; {hint}known: {known}")
+
+
+def _wrong(
+    command: Mapping[str, Any], validator: jsonschema_rs.Draft202012Validator, field: str
+) -> Iterator[FieldError]:
+    for error in validator.iter_errors(command):
+        if isinstance(error.instance, str) and error.instance_path and is_whole(error.instance):
+            continue  # its type is known only when the reference has a value
+        path = field + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
+        )
+        yield from _field_errors(error, path, str(command["type"]))
+
+
+def _field_errors(
+    error: jsonschema_rs.ValidationError, path: str, type_: str
+) -> Iterator[FieldError]:
+    kind, details = error.kind.name, error.kind.as_dict()
+    match kind:
+        case "additionalProperties":
+            known = sorted(set(schemas()[type_]["properties"]) - {"type"})
+            for name in details["unexpected"]:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+                yield FieldError(
+                    f"{path}.{name}", "unknown_field", f"'{type_}' has no '{name}'{hint}"
+                )
+        case "required":
+            yield FieldError(f"{path}.{details['property']}", "missing", "Field required")
+        case "oneOf" if error.instance_path == []:
+            names = [option["required"][0] for option in schemas()[type_].get("oneOf", [])]
+            yield FieldError(path, "one_of", f"give exactly one of: {', '.join(names)}")
+        case "pattern" if details["pattern"] == NOT_EMPTY:
+            yield FieldError(path, "empty", "must not be empty")
+        case _:
+            yield FieldError(path, _RULES.get(kind, kind), error.message[:_MAX_MESSAGE])

@@ -1,0 +1,147 @@
+"""Reads what a caller wrote and says everything that is wrong with it, with exact field paths.
+
+`validate_submission` takes the body of `POST /v1/executions`, `validate_plan` a plan alone. Both take JSON values as a
+parser gives them, and raise `InvalidRequest` whose `errors` name each field (`plan.steps[2].name`), the broken rule (a
+stable word) and a sentence. The order: can it be stored, has it the right shape, do the rules between fields hold.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import FieldError, InvalidRequest
+from shared.plans.command_types import check_commands
+from shared.plans.json_values import (
+    MAX_DEPTH,
+    beyond_limits,
+    encode_or_explain,
+    may_be_beyond_limits,
+    printable,
+)
+from shared.plans.plan import Plan, RunSubmission
+from shared.plans.rules import (
+    check_environment,
+    check_graph,
+    check_names,
+    check_references,
+    topological,
+)
+
+RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
+MAX_ERRORS = 100
+
+_RULES = {
+    "extra_forbidden": "unknown_field",
+    "missing": "missing",
+    "union_tag_invalid": "unknown_type",
+    "union_tag_not_found": "missing",
+    "string_pattern_mismatch": "pattern",
+    "literal_error": "unknown_value",
+}
+_STRATEGIES = frozenset({"serial", "parallel", "dependency_graph"})
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate_submission(raw: Any) -> RunSubmission:
+    """The submission behind `raw`. Raises InvalidRequest."""
+    text = _stored_faithfully(raw, "body")
+    submission = _parse(RunSubmission, raw, "")
+    errors = list(_reserved(submission.metadata))
+    if may_be_beyond_limits(text):
+        errors += _beyond_limits(submission.plan, "plan.")
+        errors += beyond_limits(submission.inputs, "inputs")
+        errors += beyond_limits(submission.metadata, "metadata")
+    errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    _refuse(errors)
+    return submission
+
+
+def validate_plan(raw: Any, *, inputs: Mapping[str, Any] | None = None) -> Plan:
+    """The plan behind `raw`. Raises InvalidRequest. Without `inputs` any input may be referred to."""
+    text = _stored_faithfully(raw, "plan")
+    plan = _parse(Plan, raw, "plan")
+    errors = _beyond_limits(plan, "plan.") if may_be_beyond_limits(text) else []
+    errors += check_plan(plan, "plan.", inputs=inputs, text=text)
+    _refuse(errors)
+    return plan
+
+
+def check_plan(
+    plan: Plan, prefix: str, *, inputs: Mapping[str, Any] | None = None, text: str = "${{"
+) -> list[FieldError]:
+    """The rules between the fields of a plan. `text` is the plan as JSON, to see quickly what cannot be in it."""
+    errors = check_names(plan, prefix)
+    if errors:
+        return errors
+    order = topological(plan)
+    errors = check_graph(plan, prefix, order)
+    broken_graph = bool(errors)
+    errors += check_commands(plan, prefix)
+    errors += check_environment(plan, prefix)
+    if "${{" in text and not broken_graph:
+        errors += check_references(plan, prefix, order, inputs=inputs)
+    return errors
+
+
+def _stored_faithfully(raw: Any, name: str) -> str:
+    """`raw` as JSON text. Free-form values lie some levels down: their own depth is looked at later."""
+    text, found = encode_or_explain(raw, name, max_depth=MAX_DEPTH + 10)
+    _refuse([FieldError(e.field.removeprefix("body."), e.rule, e.message) for e in found])
+    return text
+
+
+def _parse(model: type[M], raw: Any, root: str) -> M:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _invalid(
+            [_field_error(p["loc"], p["type"], p["msg"], root) for p in problems]
+        ) from None
+
+
+def _field_error(loc: tuple[int | str, ...], kind: str, message: str, root: str) -> FieldError:
+    if kind == "union_tag_not_found":
+        loc, message = (*loc, "type"), "Field required"
+    return FieldError(_path(loc, root), _RULES.get(kind, kind), message)
+
+
+def _path(loc: Iterable[int | str], root: str) -> str:
+    path, previous = root, ""
+    for part in loc:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not (previous == "strategy" and part in _STRATEGIES):
+            path += f".{printable(part)}" if path else printable(part)
+        previous = str(part)
+    return path or "body"
+
+
+def _reserved(metadata: Mapping[str, Any]) -> Iterable[FieldError]:
+    for name in RESERVED_METADATA:
+        if name in metadata:
+            yield FieldError(
+                f"metadata.{name}", "reserved", "is set by the platform, not by callers"
+            )
+
+
+def _beyond_limits(plan: Plan, prefix: str) -> list[FieldError]:
+    errors = beyond_limits(plan.inputs, f"{prefix}inputs")
+    for place, step in enumerate(plan.steps):
+        errors += beyond_limits(step.command, f"{prefix}steps[{place}].command")
+        errors += beyond_limits(step.input, f"{prefix}steps[{place}].input")
+        errors += beyond_limits(step.metadata, f"{prefix}steps[{place}].metadata")
+    return errors
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise _invalid(errors)
+
+
+def _invalid(errors: list[FieldError]) -> InvalidRequest:
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidRequest(f"{first.field}: {first.message}{more}", errors=errors[:MAX_ERRORS])

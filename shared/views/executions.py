@@ -1,0 +1,215 @@
+"""Executions, steps, logs, artifacts and metrics as the executor offers them to readers.
+
+Every query carries the tenant. Transitions have the form of pending events, so that the stream of a run can be built
+again from its documents: `event_of` gives, for a transition, the very event that was published (same id, same content).
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from shared.events.base import Moment
+from shared.events.execution import ExecutionEvent
+from shared.ids import derived_id
+from shared.views.base import View
+
+EXECUTIONS = "executions"
+STEPS = "execution_steps"
+LOGS = "execution_logs"
+ARTIFACTS = "execution_artifacts"
+METRICS = "execution_metrics"
+
+FINAL = ("completed", "failed", "cancelled", "timed_out")
+
+HEAD_FIELDS = ("status", "reason", "step_id", "step_name", "attempt")
+"""What an event carries beside its `data`; in a transition they lie within `data`."""
+
+
+class TransitionView(View):
+    """One state change of an execution or a step."""
+
+    sequence: int
+    prev: int | None = None
+    type: str
+    at: Moment
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class LostEpoch(View):
+    """A former owner's epoch and its highest log chunk that recovery saw; its logs beyond that do not count."""
+
+    epoch: int
+    chunk: int
+
+
+class ExecutionSummary(View):
+    """A run as lists show it."""
+
+    execution_id: str = Field(validation_alias="_id")
+    tenant: str
+    name: str | None = None
+    status: str
+    reason: str | None = None
+    user_id: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    priority: int = 0
+    created_at: Moment
+    updated_at: Moment | None = None
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
+    duration_ms: int | None = None
+    rerun_of: str | None = None
+    parent_id: str | None = None
+
+
+class ExecutionView(ExecutionSummary):
+    """A run in full."""
+
+    error: str | None = None
+    plan: dict[str, Any] | None = None
+    """None while it lies in object storage (`stored_plan`)."""
+    stored_plan: dict[str, Any] | None = None
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    cancel: dict[str, Any] | None = None
+    """Somebody wants it to end: `{by, reason, at}`."""
+    epoch: int = 0
+    sequence: int = 0
+    recoveries: int = 0
+
+
+class ExecutionHistory(View):
+    """What is needed to follow a run: its state and its last transitions."""
+
+    execution_id: str = Field(validation_alias="_id")
+    tenant: str
+    status: str
+    sequence: int = 0
+    transitions: list[TransitionView] = Field(default_factory=list)
+    lost_epochs: list[LostEpoch] = Field(default_factory=list)
+
+
+class StepHistory(View):
+    """The transitions of one step."""
+
+    step_id: int
+    step_name: str
+    transitions: list[TransitionView] = Field(default_factory=list)
+
+
+class StepView(View):
+    """One step of a run."""
+
+    execution_id: str
+    step_id: int
+    """Place in the plan, from 1."""
+    step_name: str
+    step_version: str | None = None
+    status: str
+    reason: str | None = None
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
+    duration_ms: int | None = None
+    input: dict[str, Any] = Field(default_factory=dict)
+    output: Any = None
+    error: Any = None
+    exit_code: int | None = None
+    signal: int | None = None
+    truncated: bool = False
+    retry_count: int = 0
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""
+    attempts: list[dict[str, Any]] = Field(default_factory=list)
+
+
+def settled(step: StepView, run: ExecutionSummary) -> StepView:
+    """The step as it stands once its run has ended without an owner (cancelled while queued, workers lost, expired):
+    nobody writes it any more, so what never began was skipped, and what was running ended with the run.
+    """
+    if run.status not in FINAL or step.status not in ("pending", "running"):
+        return step
+    status = "skipped" if step.status == "pending" else run.status
+    return step.model_copy(update={"status": status, "reason": run.reason})
+
+
+class LogView(View):
+    """A chunk of whole lines. `chunk` rises within an execution in the order in which chunks were published."""
+
+    execution_id: str
+    step_id: int | None = None
+    step_name: str | None = None
+    attempt: str | None = None
+    epoch: int = 0
+    sequence: int = 0
+    chunk: int
+    stream: str
+    at: Moment
+    text: str
+
+
+class ArtifactView(View):
+    """A file that was kept."""
+
+    artifact_id: str = Field(validation_alias="_id")
+    execution_id: str
+    step_id: int | None = None
+    artifact_type: str
+    artifact_name: str
+    mime_type: str = "application/octet-stream"
+    size_bytes: int
+    storage_type: str
+    storage_path: str
+    """URI of the object."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: Moment
+
+
+class MetricView(View):
+    """One sample of what a step's processes use; None where it cannot be attributed to them."""
+
+    timestamp: Moment
+    meta: dict[str, Any]
+    metrics: dict[str, float | None]
+
+
+def event_of(
+    execution_id: str,
+    tenant: str,
+    transition: TransitionView,
+    *,
+    step: StepHistory | None = None,
+) -> ExecutionEvent:
+    """The event that belongs to a transition of an execution, or of `step`."""
+    data = dict(transition.data)
+    head = {name: data.pop(name, None) for name in HEAD_FIELDS}
+    if step is not None:
+        head |= {"step_id": step.step_id, "step_name": step.step_name}
+    return ExecutionEvent.model_validate(
+        {
+            "id": derived_id(execution_id, transition.sequence),
+            "tenant": tenant,
+            "occurred_at": transition.at,
+            "type": transition.type,
+            "execution_id": execution_id,
+            "sequence": transition.sequence,
+            "prev": transition.prev,
+            "data": data,
+            **head,
+        }
+    )
+
+
+def log_event_of(tenant: str, log: LogView) -> ExecutionEvent:
+    """The `step.log` event of a stored chunk."""
+    return ExecutionEvent(
+        id=derived_id(log.execution_id, "log", log.chunk),
+        tenant=tenant,
+        occurred_at=log.at,
+        type="step.log",
+        execution_id=log.execution_id,
+        sequence=log.sequence,
+        step_id=log.step_id,
+        step_name=log.step_name,
+        attempt=log.attempt,
+        data={"chunk": log.chunk, "stream": log.stream, "text": log.text},
+    )

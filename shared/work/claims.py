@@ -1,0 +1,95 @@
+"""Claiming in three operations, however many items: find the best, take them by guarded update, read what was taken."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from shared import crash
+from shared.ids import new_id
+from shared.mongo.client import translated
+from shared.mongo.documents import faithful
+from shared.work.desk import Desk
+from shared.work.indexes import CLAIM_INDEX
+from shared.work.pipelines import claimed
+from shared.work.ports import Claim, first_sequence
+
+ROUNDS = 3
+"""How often a claim looks again when others were faster."""
+EMPTY_FOR = 0.1
+"""For how many seconds an empty queue is believed to be empty."""
+
+
+class Claims:
+    """Takes queued items for one worker."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._empty_at = float("-inf")
+
+    async def claim(self, limit: int) -> list[Claim]:
+        taken = self._picked_up(limit)
+        for _ in range(ROUNDS):
+            wanted = limit - len(taken)
+            if wanted <= 0:
+                break
+            candidates = await self._candidates(wanted)
+            if not candidates:
+                break
+            taken += await self._take(candidates)
+        return taken
+
+    async def is_empty(self) -> bool:
+        """True when nothing was queued less than a moment ago."""
+        if time.monotonic() - self._empty_at > EMPTY_FOR:
+            await self._candidates(1)
+        return time.monotonic() - self._empty_at <= EMPTY_FOR
+
+    def _picked_up(self, limit: int) -> list[Claim]:
+        started = self._desk.started
+        return [started.popleft() for _ in range(min(limit, len(started)))]
+
+    async def _candidates(self, limit: int) -> Sequence[Any]:
+        asked_at = time.monotonic()
+        async with translated():
+            cursor = (
+                self._desk.items.find({"status": "queued"}, {"_id": 1})
+                .sort("rank", 1)
+                .limit(limit)
+                .hint(CLAIM_INDEX.label)
+            )
+            found = [document["_id"] async for document in cursor]
+        self._empty_at = asked_at if not found else float("-inf")
+        return found
+
+    async def _take(self, candidates: Sequence[Any]) -> list[Claim]:
+        desk = self._desk
+        token = new_id()
+        desk.claiming.add(token)
+        try:
+            async with translated():
+                crash.point("claim.before_update")
+                result = await desk.items.update_many(
+                    {"_id": {"$in": candidates}, "status": "queued", "cancel": None},
+                    claimed(desk.queue, owner=desk.owner, token=token),
+                )
+                crash.point("claim.after_update")
+                if result.matched_count == 0:
+                    return []
+                cursor = desk.items.find({"_id": {"$in": candidates}, "lease.token": token})
+                documents = {document["_id"]: faithful(document) async for document in cursor}
+            # In rank order, as the candidates were.
+            return [self._hold(documents[id_]) for id_ in candidates if id_ in documents]
+        finally:
+            desk.claiming.discard(token)
+
+    def _hold(self, document: dict[str, Any]) -> Claim:
+        desk = self._desk
+        claim = desk.hold(document)
+        if claim.epoch > 1:  # a predecessor may have left events, here and in the children
+            desk.outbox.forget(claim.id)
+            desk.outbox.replay([claim.id])
+            return claim
+        ours = claim.id in desk.announced
+        desk.announced.pop(claim.id, None)
+        desk.publish([document], after=first_sequence(claim.epoch) if ours else 0)
+        return claim

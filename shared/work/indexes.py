@@ -1,0 +1,14 @@
+"""Indexes that every queue needs; a repository adds them to its own in its CollectionSpec."""
+
+from shared.mongo.indexes import Index
+from shared.mongo.replaying import OUTBOX_INDEX
+
+CLAIM_INDEX = Index([("rank", 1)], partial={"status": "queued"}, name="claim")
+LEASE_INDEX = Index(
+    [("lease.until", 1), ("lease.owner", 1)], partial={"status": "running"}, name="lease"
+)
+TOMBSTONE_INDEX = Index([("tombstone_at", 1)], expire_after_seconds=7 * 24 * 3600, name="tombstone")
+"""A cancel whose item never came is forgotten when the topics have forgotten the item too."""
+
+WORK_INDEXES = (CLAIM_INDEX, LEASE_INDEX, OUTBOX_INDEX, TOMBSTONE_INDEX)
+CHILD_INDEXES = (OUTBOX_INDEX,)

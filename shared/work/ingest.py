@@ -1,0 +1,213 @@
+"""Adding a batch: each item once, children first, conflicts written nowhere.
+
+Every insert carries the token of its batch, so that a duplicate that we caused ourselves (an answer was lost and the
+driver sent again) is known as ours.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import BulkWriteError
+
+from shared import crash
+from shared.errors import InvalidRequest, StorageUnavailable
+from shared.ids import new_id
+from shared.mongo.client import UTC_DOCUMENTS, Document, is_passing_code, translated
+from shared.work import items
+from shared.work.claims import Claims
+from shared.work.desk import Desk
+from shared.work.ports import Added, NewItem
+
+DUPLICATE_KEY = 11000
+_KNOWN = {"tenant": 1, "content_hash": 1, "batch": 1, "tombstone": 1, "cancel": 1}
+
+
+class Ingest:
+    """Adds items for one worker."""
+
+    def __init__(self, desk: Desk, claims: Claims) -> None:
+        self._desk = desk
+        self._claims = claims
+
+    async def add(self, batch: Sequence[NewItem], *, start: int) -> list[Added]:
+        first: dict[str, NewItem] = {}
+        repeated = []
+        for item in batch:
+            repeated.append(item.id in first)
+            first.setdefault(item.id, item)
+        outcome = await self._add(first, start) if first else {}
+        return [
+            _again(item, first[item.id]) if again else outcome[item.id]
+            for item, again in zip(batch, repeated, strict=True)
+        ]
+
+    async def _add(self, new: Mapping[str, NewItem], start: int) -> dict[str, Added]:
+        known, may_start = await asyncio.gather(self._find(new), self._may_start(start))
+        outcome = {
+            id_: _seen(new[id_], document)
+            for id_, document in known.items()
+            if not _is_tombstone(new[id_], document)
+        }
+        fresh = [item for id_, item in new.items() if id_ not in outcome]
+        if fresh:
+            token = new_id()
+            unknown = [item for item in fresh if item.id not in known]
+            # Documents are made, and refused, before anything is written.
+            documents = self._documents(unknown, token, start if may_start else 0)
+            encoded = [_encode({**document, "batch": token}) for document in documents]
+            await self._insert_children(fresh)
+            crash.point("ingest.after_children")
+            outcome |= await self._insert(documents, encoded, token)
+            crash.point("ingest.after_items")
+        buried = [id_ for id_ in new if outcome.get(id_) in {None, Added.CANCELLED}]
+        for id_ in buried:
+            outcome[id_] = await self._bury(new[id_])
+        return outcome
+
+    async def _find(self, ids: Iterable[str]) -> dict[str, Document]:
+        async with translated():
+            cursor = self._desk.items.find({"_id": {"$in": list(ids)}}, _KNOWN)
+            return {document["_id"]: document async for document in cursor}
+
+    async def _may_start(self, start: int) -> bool:
+        """Nothing may overtake what is queued; and a lease needs the server's time."""
+        return start > 0 and self._desk.clock.measured and await self._claims.is_empty()
+
+    def _documents(self, fresh: Sequence[NewItem], token: str, start: int) -> list[Document]:
+        """In rank order, the first `start` of them already claimed."""
+        desk = self._desk
+        now = desk.clock.now()
+        documents = [
+            items.queued_document(desk.queue, item, at=now, place=place)
+            for place, item in enumerate(fresh)
+        ]
+        documents.sort(key=lambda document: document["rank"])
+        until = now + timedelta(seconds=desk.queue.lease_seconds)
+        lease = {"owner": desk.owner, "token": token, "until": until}
+        for document in [document for document in documents if not document["keys"]][:start]:
+            items.start(document, desk.queue, at=now, lease=lease)
+        return documents
+
+    async def _insert_children(self, fresh: Sequence[NewItem]) -> None:
+        """A child that is there already came with an earlier try of the same item."""
+        name = self._desk.queue.children
+        children = [
+            _encode({**child, "tenant": item.tenant, "content_hash": item.content_hash})
+            for item in fresh
+            for child in item.children
+        ]
+        if name is None or not children:
+            return
+        async with translated():
+            await _insert_all(self._desk.database[name], children)
+
+    async def _insert(
+        self, documents: Sequence[Document], encoded: Sequence[RawBSONDocument], token: str
+    ) -> dict[str, Added]:
+        desk = self._desk
+        desk.claiming.add(token)
+        try:
+            async with translated():
+                failed = await _insert_all(desk.items, encoded)
+            duplicates = [documents[index]["_id"] for index in failed]
+            present = await self._find(duplicates) if duplicates else {}
+            return self._settle(documents, present, token)
+        finally:
+            desk.claiming.discard(token)
+
+    def _settle(
+        self, documents: Sequence[Document], present: Mapping[str, Document], token: str
+    ) -> dict[str, Added]:
+        """What became of each; the started ones are held, and the events of all new ones go out."""
+        outcome: dict[str, Added] = {}
+        inserted = []
+        for document in documents:
+            there = present.get(document["_id"])
+            if there is not None and there.get("batch") != token:
+                outcome[document["_id"]] = _seen_document(document, there)
+                continue
+            inserted.append(document)
+            if document["lease"] is None:
+                self._desk.remember_announced(document["_id"])
+                outcome[document["_id"]] = Added.INSERTED
+            else:
+                self._desk.started.append(self._desk.hold(document))
+                outcome[document["_id"]] = Added.STARTED
+        self._desk.publish(inserted)
+        return outcome
+
+    async def _bury(self, item: NewItem) -> Added:
+        """A cancel came first: the full document takes the tombstone's place, as cancelled."""
+        desk = self._desk
+        async with translated():
+            stone = await desk.items.find_one({"_id": item.id})
+            if stone is None or not _is_tombstone(item, stone):
+                return _seen(item, stone or {})
+            now = desk.clock.now()
+            document = items.queued_document(desk.queue, item, at=now, place=0)
+            items.end(document, desk.queue, at=now, cancel=stone["cancel"])
+            result = await desk.items.replace_one(
+                {"_id": item.id, "tenant": item.tenant, "tombstone": True}, document
+            )
+        if result.matched_count == 0:
+            return Added.DUPLICATE
+        desk.publish([document])
+        return Added.CANCELLED
+
+
+async def _insert_all(collection: Any, encoded: Sequence[RawBSONDocument]) -> list[int]:
+    """Insert unordered; returns the places of those whose id is there already."""
+    if not encoded:
+        return []
+    try:
+        await collection.insert_many(encoded, ordered=False)
+    except BulkWriteError as error:
+        if error.details.get("writeConcernErrors"):
+            raise StorageUnavailable("the batch is not known to be on a majority") from error
+        failures = error.details["writeErrors"]
+        for failure in failures:
+            if is_passing_code(failure["code"]):
+                raise StorageUnavailable(failure["errmsg"][:200]) from error
+            if failure["code"] != DUPLICATE_KEY:
+                raise InvalidRequest(f"MongoDB refuses it: {failure['errmsg'][:200]}") from error
+        return [failure["index"] for failure in failures]
+    return []
+
+
+def _encode(document: Document) -> RawBSONDocument:
+    try:
+        return RawBSONDocument(bson.encode(document, codec_options=UTC_DOCUMENTS))
+    except (BSONError, OverflowError, UnicodeError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidRequest(
+            f"a value cannot be stored: {error}", id=document.get("_id")
+        ) from error
+
+
+def _is_tombstone(item: NewItem, document: Mapping[str, Any]) -> bool:
+    return bool(document.get("tombstone")) and document["tenant"] == item.tenant
+
+
+def _seen(item: NewItem, document: Mapping[str, Any]) -> Added:
+    same = (document.get("tenant"), document.get("content_hash")) == (
+        item.tenant,
+        item.content_hash,
+    )
+    return Added.DUPLICATE if same else Added.CONFLICT
+
+
+def _seen_document(mine: Mapping[str, Any], there: Mapping[str, Any]) -> Added:
+    """CANCELLED stands for a tombstone that is still to be replaced."""
+    if there.get("tombstone") and there["tenant"] == mine["tenant"]:
+        return Added.CANCELLED
+    same = there["tenant"] == mine["tenant"] and there.get("content_hash") == mine["content_hash"]
+    return Added.DUPLICATE if same else Added.CONFLICT
+
+
+def _again(item: NewItem, first: NewItem) -> Added:
+    same = (item.tenant, item.content_hash) == (first.tenant, first.content_hash)
+    return Added.DUPLICATE if same else Added.CONFLICT

@@ -1,0 +1,277 @@
+"""The queue in this process, for the library and for tests: the same promises as in MongoDB, but for durability."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from shared.clock import Clock, SystemClock, milliseconds_between
+from shared.errors import NotFound
+from shared.events.base import Event
+from shared.ids import new_id
+from shared.work import items
+from shared.work.descriptor import Queue
+from shared.work.events import Sequencer, from_document
+from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal
+
+Document = dict[str, Any]
+
+
+class Publisher(Protocol):
+    async def publish_many(self, events: Sequence[Event]) -> list[Exception | None]: ...
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """What several workers of one process share."""
+
+    items: dict[str, Document] = field(default_factory=dict)
+    children: dict[Any, Document] = field(default_factory=dict)
+
+
+class MemoryWork:
+    """Implements `Work`. Without a publisher events stay in the documents."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        owner: str,
+        store: MemoryStore | None = None,
+        publisher: Publisher | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.queue = queue
+        self.name = f"work.{queue.collection}"
+        self.store = store or MemoryStore()
+        self._owner = owner
+        self._publisher = publisher
+        self._clock = clock or SystemClock()
+        self._sequencers: dict[str, Sequencer] = {}
+        self._started: list[Claim] = []
+        self._publishing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def stop(self) -> None:
+        """Give back what is still ours."""
+        for document in self._running():
+            if document["lease"]["owner"] == self._owner:
+                self._let_go(document, reason="shutdown", lost=False)
+        await self._publish()
+
+    def sequencer(self, claim: Claim) -> Sequencer:
+        """Where the owner of `claim` takes the numbers of its events from. Raises LostLease."""
+        self._owned(claim)
+        return self._sequencers[claim.id]
+
+    async def add(self, items: Sequence[NewItem], *, start: int = 0) -> list[Added]:
+        if any(document.get("status") == "queued" for document in self.store.items.values()):
+            start = 0
+        outcome = []
+        for place, item in enumerate(items):
+            added = self._add(item, place, may_start=start > 0)
+            start -= added is Added.STARTED
+            outcome.append(added)
+        await self._publish()
+        return outcome
+
+    async def claim(self, limit: int) -> list[Claim]:
+        taken, self._started = self._started[:limit], self._started[limit:]
+        queued = [d for d in self.store.items.values() if d.get("status") == "queued"]
+        queued.sort(key=lambda document: document["rank"])
+        for document in queued[: limit - len(taken)]:
+            document["epoch"] += 1
+            taken.append(self._hold(document))
+        await self._publish()
+        return taken
+
+    async def renew(self, ids: Collection[str]) -> Renewal:
+        held = {
+            document["_id"]: document
+            for document in self._running()
+            if document["_id"] in ids and document["lease"]["owner"] == self._owner
+        }
+        for document in held.values():
+            document["lease"] = {**document["lease"], "until": self._until()}
+        marks = {id_: document["cancel"] for id_, document in held.items() if document["cancel"]}
+        return Renewal(frozenset(held), frozenset(ids) - frozenset(held), marks)
+
+    async def finish(
+        self,
+        claim: Claim,
+        status: FinalStatus,
+        *,
+        sequence: int | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        needs: Sequence[str] = (),  # noqa: ARG002 - nothing can fail before it here
+    ) -> str:
+        document = self._owned(claim)
+        if document["cancel"] and status != "cancelled":
+            status, reason = "cancelled", "cancelled"
+        document |= {**(fields or {}), "error": error}
+        self._advance(document, sequence)
+        self._end(document, status, reason, data=data)
+        await self._publish()
+        return status
+
+    async def give_back(self, claim: Claim, *, sequence: int | None = None, reason: str) -> None:
+        document = self._owned(claim)
+        self._advance(document, sequence)
+        if document["cancel"]:
+            self._end(document, "cancelled", "cancelled")
+        else:
+            self._requeue(document, reason)
+        await self._publish()
+
+    async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
+        mark = {"by": by, "reason": reason, "at": self._clock.now()}
+        document = self.store.items.get(id)
+        if document is None:
+            self.store.items[id] = {
+                "_id": id,
+                "tenant": tenant,
+                "tombstone": True,
+                "tombstone_at": mark["at"],
+                "cancel": mark,
+            }
+            return "tombstone"
+        if document["tenant"] != tenant:
+            raise NotFound("there is no such item", id=id)
+        status: str = document.get("status", "tombstone")
+        if status in {"queued", "waiting"}:
+            document |= {"cancel": mark, "epoch": document["epoch"] + 1}
+            self._end(document, "cancelled", "cancelled")
+            await self._publish()
+            return "cancelled"
+        if status == "running":
+            document["cancel"] = document["cancel"] or mark
+            return "marked"
+        return status
+
+    async def recover(self) -> int:
+        now = self._clock.now()
+        expired = [document for document in self._running() if document["lease"]["until"] < now]
+        for document in expired:
+            self._let_go(document, reason="lost_worker", lost=True)
+        await self._publish()
+        return len(expired)
+
+    def _add(self, item: NewItem, place: int, *, may_start: bool) -> Added:
+        known = self.store.items.get(item.id)
+        if known is not None and not (known.get("tombstone") and known["tenant"] == item.tenant):
+            same = known["tenant"] == item.tenant
+            same = same and known.get("content_hash") == item.content_hash
+            return Added.DUPLICATE if same else Added.CONFLICT
+        now = self._clock.now()
+        document = items.queued_document(self.queue, item, at=now, place=place)
+        for child in item.children:
+            self.store.children.setdefault(
+                child["_id"], {**child, "tenant": item.tenant, "content_hash": item.content_hash}
+            )
+        self.store.items[item.id] = document
+        if known is not None:
+            items.end(document, self.queue, at=now, cancel=known["cancel"])
+            return Added.CANCELLED
+        if may_start and not document["keys"]:
+            document["epoch"] = 1
+            self._started.append(self._hold(document))
+            return Added.STARTED
+        return Added.INSERTED
+
+    def _hold(self, document: Document) -> Claim:
+        """The epoch is already the new one."""
+        now = self._clock.now()
+        token = new_id()
+        document |= {
+            "status": "running",
+            "lease": {"owner": self._owner, "token": token, "until": self._until()},
+            "started_at": document["started_at"] or now,
+        }
+        items.announce(document, self.queue.started, at=now, data={"status": "running"})
+        self._sequencers[document["_id"]] = Sequencer(document["sequence"])
+        return Claim(
+            id=document["_id"],
+            tenant=document["tenant"],
+            epoch=document["epoch"],
+            token=token,
+            sequence=document["sequence"],
+            document=dict(document),
+        )
+
+    def _let_go(self, document: Document, *, reason: str, lost: bool) -> None:
+        given_up = lost and document["recoveries"] >= self.queue.max_recoveries
+        document["recoveries"] += lost
+        document["epoch"] += 1
+        if document["cancel"]:
+            self._end(document, "cancelled", "cancelled")
+        elif given_up:
+            self._end(document, "failed", reason)
+        else:
+            self._requeue(document, reason)
+
+    def _requeue(self, document: Document, reason: str) -> None:
+        document |= {"status": "queued", "lease": None}
+        items.announce(
+            document,
+            self.queue.requeued,
+            at=self._clock.now(),
+            data={"status": "queued", "reason": reason},
+        )
+
+    def _end(
+        self,
+        document: Document,
+        status: str,
+        reason: str | None,
+        *,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        now = self._clock.now()
+        started_at: datetime | None = document["started_at"]
+        document |= {
+            "status": status,
+            "reason": reason,
+            "lease": None,
+            "completed_at": now,
+            "duration_ms": milliseconds_between(started_at, now) if started_at else None,
+        }
+        said = {**items.final_data(document), **(data or {})}
+        items.announce(document, self.queue.finished, at=now, data=said)
+
+    def _advance(self, document: Document, sequence: int | None) -> None:
+        last = self._sequencers.pop(document["_id"]).last
+        document["sequence"] = max(document["sequence"], last, sequence or 0)
+
+    def _owned(self, claim: Claim) -> Document:
+        document = self.store.items.get(claim.id)
+        lease = document and document.get("lease")
+        if document is None or lease is None or lease["token"] != claim.token:
+            raise LostLease(claim.id)
+        return document
+
+    def _running(self) -> list[Document]:
+        return [d for d in self.store.items.values() if d.get("status") == "running"]
+
+    def _until(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self.queue.lease_seconds)
+
+    async def _publish(self) -> None:
+        """Publish what the documents hold, in order, and take it out of them."""
+        if self._publisher is None:
+            return
+        async with self._publishing:
+            waiting = [document for document in self.store.items.values() if document.get("events")]
+            for document in waiting:
+                taken, document["events"] = document["events"], []
+                events = [
+                    event
+                    for stored in taken
+                    for event in self.queue.factory.build(document, from_document(stored))
+                ]
+                await self._publisher.publish_many(events)

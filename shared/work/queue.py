@@ -1,0 +1,152 @@
+"""The queue in MongoDB: one document per item, single-document state changes, no transactions.
+
+`build_work` makes the whole of it: the ordered outbox, the group commit and the queue itself. Their order of start is
+the order of `resources`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from shared.clock import Clock, SystemClock
+from shared.errors import CadenzaError, StorageUnavailable
+from shared.mongo.client import Database
+from shared.mongo.group_commit import GroupCommit
+from shared.mongo.outbox import EventsPublisher, Outbox, Source
+from shared.ports import Resource
+from shared.work.cancelling import Cancelling
+from shared.work.claims import Claims
+from shared.work.descriptor import EventFactory, Queue
+from shared.work.desk import Desk
+from shared.work.ending import Ending
+from shared.work.events import Sequencer
+from shared.work.ingest import Ingest
+from shared.work.leases import Leases
+from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal
+from shared.work.server_clock import ServerClock
+
+__all__ = ["EventFactory", "MongoWork", "Queue", "WorkParts", "build_work"]
+
+_log = structlog.get_logger(__name__)
+
+
+class MongoWork:
+    """Implements `shared.work.ports.Work` for one worker process. `owner` is new at every start of a process."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        *,
+        outbox: Outbox,
+        commit: GroupCommit,
+        owner: str,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = f"work.{queue.collection}"
+        self.queue = queue
+        desk = Desk(database, queue, owner, outbox, commit, ServerClock(clock or SystemClock()))
+        self._desk = desk
+        self._claims = Claims(desk)
+        self._ingest = Ingest(desk, self._claims)
+        self._leases = Leases(desk)
+        self._ending = Ending(desk)
+        self._cancelling = Cancelling(desk)
+
+    async def start(self) -> None:
+        try:
+            await self._desk.clock.measure(self._desk.database)
+        except StorageUnavailable as error:
+            _log.warning("work.server_time_unknown", detail=error.message)
+
+    async def stop(self) -> None:
+        """Give back at once what is still ours, so that others need not wait for the leases to run out."""
+        try:
+            await self._leases.hand_back_all(reason="shutdown")
+        except CadenzaError as error:
+            _log.warning("work.not_handed_back", detail=error.message)
+
+    def sequencer(self, claim: Claim) -> Sequencer:
+        """Where the owner of `claim` takes the numbers of its events from. Raises LostLease."""
+        held = self._desk.held.get(claim.id)
+        if held is None or held.claim.token != claim.token:
+            raise LostLease(claim.id)
+        return held.sequencer
+
+    async def add(self, items: Sequence[NewItem], *, start: int = 0) -> list[Added]:
+        return await self._ingest.add(items, start=start)
+
+    async def claim(self, limit: int) -> list[Claim]:
+        return await self._claims.claim(limit)
+
+    async def renew(self, ids: Collection[str]) -> Renewal:
+        renewal = await self._leases.renew(ids)
+        with suppress(StorageUnavailable):
+            await self._desk.clock.measure(self._desk.database)
+        return renewal
+
+    async def finish(
+        self,
+        claim: Claim,
+        status: FinalStatus,
+        *,
+        sequence: int | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        needs: Sequence[str] = (),
+    ) -> str:
+        return await self._ending.finish(
+            claim,
+            status,
+            sequence=sequence,
+            reason=reason,
+            error=error,
+            fields=fields,
+            data=data,
+            needs=needs,
+        )
+
+    async def give_back(self, claim: Claim, *, sequence: int | None = None, reason: str) -> None:
+        await self._ending.give_back(claim, sequence=sequence, reason=reason)
+
+    async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
+        return await self._cancelling.cancel(id, tenant=tenant, by=by, reason=reason)
+
+    async def recover(self) -> int:
+        return await self._leases.recover()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkParts:
+    """A queue and what it writes through."""
+
+    outbox: Outbox
+    commit: GroupCommit
+    work: MongoWork
+
+    @property
+    def resources(self) -> list[Resource]:
+        return [self.outbox, self.commit, self.work]
+
+
+def build_work(
+    database: Database,
+    queue: Queue,
+    *,
+    publisher: EventsPublisher,
+    owner: str,
+    clock: Clock | None = None,
+) -> WorkParts:
+    """The parts of one service's queue, connected."""
+    sources = [Source(queue.collection, queue.factory)]
+    if queue.children is not None:
+        sources.append(Source(queue.children, queue.factory, queue.stream_of_child))
+    outbox = Outbox(database, publisher, sources)
+    commit = GroupCommit(database, order=queue.collections(), listener=outbox)
+    work = MongoWork(database, queue, outbox=outbox, commit=commit, owner=owner, clock=clock)
+    return WorkParts(outbox, commit, work)

@@ -1,0 +1,1 @@
+"""Valid values by default; a test overrides by keyword what it is about."""

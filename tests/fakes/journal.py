@@ -1,0 +1,69 @@
+"""A journal that remembers what it was told."""
+
+from collections import defaultdict
+
+from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from shared.work.ports import LostLease
+
+
+class FakeJournal:
+    def __init__(self, records: list[StepRecord] | None = None, *, epoch: int = 1) -> None:
+        self.records = records or []
+        self.epoch = epoch
+        self.story: list[tuple] = []
+        self.ends: dict[int, StepEnd] = {}
+        self.lines: dict[int, list[LogLines]] = defaultdict(list)
+        self.artifacts: list[Artifact] = []
+        self.samples: list[Sample] = []
+        self.ended: RunEnd | None = None
+        self.lost = False
+
+    def of(self, _claim):
+        return self
+
+    async def open(self, names):
+        self.names = list(names)
+        return self.records
+
+    def attempt(self, number: int) -> str:
+        return f"{self.epoch}.{number}"
+
+    async def step_started(self, step_id, attempt, *, durable):
+        self._check()
+        self.story.append(("started", self.names[step_id - 1], attempt, durable))
+
+    async def step_retrying(self, step_id, attempt, end, delay):
+        self._check()
+        self.story.append(("retrying", self.names[step_id - 1], attempt, end.reason))
+
+    async def step_finished(self, step_id, attempt, end):
+        self._check()
+        assert step_id not in self.ends, f"step {step_id} ended twice"
+        self.ends[step_id] = end
+        self.story.append(("finished", self.names[step_id - 1], end.status))
+
+    async def logs(self, lines):
+        for line in lines:
+            self.lines[line.step_id].append(line)
+
+    async def artifact(self, artifact):
+        self.artifacts.append(artifact)
+
+    async def sample(self, sample):
+        self.samples.append(sample)
+
+    async def finish(self, end):
+        self._check()
+        self.ended = end
+        return end.status
+
+    def end_of(self, name: str) -> StepEnd:
+        return self.ends[self.names.index(name) + 1]
+
+    def text_of(self, name: str, stream: str = "stdout") -> str:
+        lines = self.lines[self.names.index(name) + 1]
+        return "".join(line.text for line in lines if line.stream == stream)
+
+    def _check(self) -> None:
+        if self.lost:
+            raise LostLease

@@ -1,0 +1,1 @@
+"""The ten promises, each proven by breaking something: real services, a real broker, a real database."""

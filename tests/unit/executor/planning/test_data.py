@@ -1,0 +1,70 @@
+"""A step's references become values just before it starts; retries follow the step's own policy."""
+
+import random
+
+import pytest
+
+from services.executor.commands.outcome import Outcome, completed, failed
+from services.executor.planning.data import resolve_step, secrets_of
+from services.executor.planning.retries import delay_before_retry
+from shared.plans.plan import Plan
+from shared.plans.references import MissingReference
+
+PLAN = Plan.model_validate(
+    {
+        "name": "p",
+        "inputs": {"branch": "main", "count": 1},
+        "env": {"BRANCH": "${{ inputs.branch }}", "KEY": "${{ secrets.key }}"},
+        "steps": [
+            {"name": "a", "command": {"type": "noop"}},
+            {
+                "name": "b",
+                "command": {
+                    "type": "exec",
+                    "program": "x",
+                    "args": ["${{ steps.a.outputs.list }}", "n=${{ input.n }}", "$${{ kept }}"],
+                },
+                "input": {"n": "${{ inputs.count }}"},
+                "env": {"N": "${{ input.n }}", "BRANCH": "own"},
+                "retry": {
+                    "max_attempts": 3,
+                    "initial_delay_seconds": 1,
+                    "factor": 2,
+                    "max_delay_seconds": 1.5,
+                },
+            },
+        ],
+    }
+)
+A, B = PLAN.steps
+
+
+def test_values_keep_their_type_and_the_steps_own_variables_win():
+    assert secrets_of(PLAN, B) == {"key"}
+    resolved = resolve_step(
+        PLAN,
+        B,
+        inputs={"count": 5},
+        outputs={"a": {"list": [1, "${{ secrets.key }}"]}},
+        secrets={"key": "k"},
+    )
+    assert resolved.input == {"n": 5}
+    assert resolved.command["args"] == [[1, "${{ secrets.key }}"], "n=5", "${{ kept }}"]
+    assert resolved.env == {"BRANCH": "own", "KEY": "k", "N": "5"}
+
+
+def test_a_missing_output_is_a_clear_error():
+    with pytest.raises(MissingReference, match=r"steps\.a\.outputs\.list.*no 'list'"):
+        resolve_step(PLAN, B, inputs={}, outputs={"a": {}}, secrets={"key": "k"})
+
+
+def test_retries_follow_the_policy():
+    rng = random.Random(1)
+    bad = failed("exit_code", "x")
+    assert 0.8 <= delay_before_retry(B, bad, 1, rng=rng) <= 1
+    assert 1.2 <= delay_before_retry(B, bad, 2, rng=rng) <= 1.5
+    assert delay_before_retry(B, bad, 3) is None
+    assert delay_before_retry(B, Outcome("timed_out", "timeout"), 1) is not None
+    assert delay_before_retry(A, bad, 1) is None, "no policy, one try"
+    for final in (completed(), Outcome("cancelled", "cancelled"), failed("invalid_arguments", "x")):
+        assert delay_before_retry(B, final, 1) is None

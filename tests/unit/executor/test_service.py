@@ -1,0 +1,245 @@
+"""Runs from claim to end: real processes, a journal that remembers."""
+
+import asyncio
+import os
+import time
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from services.executor.commands.registry import build_registry
+from services.executor.models import StepRecord
+from services.executor.processes.runner import LocalProcessRunner
+from services.executor.scope import RunParts
+from services.executor.service import Executor
+from services.executor.workspace import Workspace
+from shared.clock import SystemClock
+from shared.objects.local import LocalStore
+from shared.security.secrets import SettingsSecrets
+from shared.work.ports import Claim, first_sequence
+from tests.builders.runs import a_plan, a_step
+from tests.fakes.journal import FakeJournal
+
+
+def shell(command: str, name: str = "one", **more):
+    return a_step(name, command={"type": "shell", "command": command}, **more)
+
+
+class Bench:
+    """One executor with everything real but the journal."""
+
+    def __init__(self, tmp_path):
+        self.workspace = Workspace(tmp_path / "work", host="test")
+        self.objects = LocalStore(tmp_path / "objects")
+        self.journal = FakeJournal()
+        self.tmp_path = tmp_path
+        self.parts = RunParts(
+            commands=build_registry(),
+            processes=LocalProcessRunner(grace_seconds=0.3, sample_seconds=0.1),
+            secrets=SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
+            objects=self.objects,
+            clock=SystemClock(),
+            room=asyncio.Semaphore(20),
+            inherited={"PATH": os.environ["PATH"]},
+            owner=None,
+            default_timeout=30,
+            max_output=1024 * 1024,
+            inline_output=1024,
+        )
+        self.executor = Executor(journals=self.journal, folders=self.workspace, parts=self.parts)
+
+    def claim(self, plan, **document) -> Claim:
+        return Claim(
+            id="0197-run",
+            tenant="acme",
+            epoch=self.journal.epoch,
+            token="t",
+            sequence=first_sequence(1) + 1,
+            document={"plan": plan, "inputs": {}, "started_at": SystemClock().now(), **document},
+        )
+
+    async def run(self, *steps, inputs=None, **plan):
+        await self.workspace.start()
+        await self.executor.run(self.claim(a_plan(*steps, **plan), inputs=inputs or {}))
+        return self.journal
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+async def test_a_serial_plan_runs_in_order_and_stops_at_the_first_failure(bench):
+    journal = await bench.run(shell("true", "a"), shell("exit 3", "b"), shell("true", "c"))
+    assert journal.ended.status == "failed"
+    assert [journal.end_of(n).status for n in "abc"] == ["completed", "failed", "skipped"]
+    assert journal.end_of("b").exit_code == 3
+    assert not list(bench.workspace.root.iterdir()), "the working directory is gone"
+
+
+async def test_outputs_travel_between_steps_and_keep_their_type(bench):
+    journal = await bench.run(
+        shell("""echo '{"count": 7, "who": "ann"}' >> "$CADENZA_OUTPUT" """, "a"),
+        shell("echo ${{ steps.a.outputs.who }}-${{ steps.a.outputs.count }}-${{ inputs.x }}", "b"),
+        inputs={"x": "given"},
+        strategy={"type": "serial"},
+    )
+    assert journal.ended.status == "completed", journal.ended
+    assert journal.text_of("b") == "ann-7-given\n"
+    assert journal.end_of("a").output == {"count": 7, "who": "ann"}
+
+
+async def test_a_graph_runs_branches_at_the_same_time_and_skips_what_depends_on_a_failure(bench):
+    started = time.monotonic()
+    journal = await bench.run(
+        shell("sleep 0.4", "left"),
+        shell("sleep 0.4", "right"),
+        shell("true", "join", needs=["left", "right"]),
+        shell("exit 1", "bad"),
+        shell("true", "after-bad", needs=["bad"]),
+        strategy={"type": "dependency_graph"},
+    )
+    assert time.monotonic() - started < 0.75
+    assert journal.end_of("join").status == "completed"
+    assert journal.end_of("after-bad").status == "skipped"
+    assert journal.ended.status == "failed"
+
+
+async def test_a_secret_reaches_the_command_and_nothing_else(bench):
+    journal = await bench.run(shell("echo token=$T", "a", env={"T": "${{ secrets.token }}"}))
+    assert journal.end_of("a").status == "completed"
+    assert journal.text_of("a") == "token=[redacted]\n"
+
+
+async def test_an_unknown_secret_fails_the_step_by_name(bench):
+    journal = await bench.run(shell("echo ${{ secrets.nope }}", "a"))
+    assert journal.end_of("a").status == "failed"
+    assert "nope" in journal.end_of("a").error
+
+
+async def test_a_failed_step_is_tried_again_and_the_tries_are_told(bench):
+    journal = await bench.run(
+        shell(
+            "test -e mark && exit 0; touch mark; exit 1",
+            "a",
+            retry={"max_attempts": 3, "initial_delay_seconds": 0.01},
+        )
+    )
+    assert journal.ended.status == "completed"
+    assert journal.end_of("a").retry_count == 1
+    assert ("retrying", "a", "1.1", "exit_code") in journal.story
+
+
+async def test_a_step_timeout_is_its_own_status(bench):
+    journal = await bench.run(shell("sleep 30", "a", timeout_seconds=0.2))
+    assert journal.end_of("a").status == "timed_out"
+    assert journal.ended.status == "failed"
+    assert journal.ended.reason == "step_timed_out"
+
+
+async def test_the_time_of_the_whole_run(bench):
+    journal = await bench.run(shell("sleep 30", "a"), shell("true", "b"), timeout_seconds=0.3)
+    assert journal.ended.status == "timed_out"
+    assert journal.end_of("a").status == "cancelled"
+    assert journal.end_of("b").status == "skipped"
+
+
+@pytest.mark.breaks
+async def test_cancel_ends_a_child_that_ignores_sigterm(bench):
+    await bench.workspace.start()
+    plan = a_plan(
+        shell("trap '' TERM; echo $$ ; sleep 60 & wait; sleep 60", "a"), shell("true", "b")
+    )
+    task = asyncio.create_task(bench.executor.run(bench.claim(plan)))
+    while not bench.journal.lines:
+        await asyncio.sleep(0.02)
+    pid = int(bench.journal.text_of("a"))
+    bench.executor.cancel("0197-run", {"reason": "enough"})
+    await asyncio.wait_for(task, 5)
+    assert bench.journal.ended.status == "cancelled"
+    assert bench.journal.end_of("b").status == "skipped"
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.breaks
+async def test_a_lost_lease_ends_the_run_without_a_word(bench):
+    await bench.workspace.start()
+    task = asyncio.create_task(bench.executor.run(bench.claim(a_plan(shell("sleep 0.3")))))
+    await asyncio.sleep(0.1)
+    bench.journal.lost = True
+    await asyncio.wait_for(task, 5)
+    assert bench.journal.ended is None
+
+
+async def test_recovery_does_not_repeat_completed_steps_and_uses_their_outputs(bench):
+    bench.journal.epoch = 2
+    bench.journal.records = [
+        StepRecord(1, "a", "completed", output={"v": 5}),
+        StepRecord(2, "b", "running", started=True, tries=1),
+    ]
+    journal = await bench.run(shell("exit 1", "a"), shell("echo ${{ steps.a.outputs.v }}", "b"))
+    assert journal.ended.status == "completed"
+    assert journal.text_of("b") == "5\n"
+    assert 1 not in journal.ends
+
+
+async def test_a_step_that_may_not_run_twice_ends_as_lost_worker(bench):
+    bench.journal.epoch = 2
+    bench.journal.records = [StepRecord(1, "a", "running", started=True, tries=1)]
+    journal = await bench.run(shell("true", "a", idempotent=False), shell("true", "b"))
+    assert journal.end_of("a").reason == "lost_worker"
+    assert journal.end_of("b").status == "skipped"
+
+
+async def test_artifacts_are_kept_and_never_from_outside_the_working_directory(bench):
+    secret = bench.tmp_path / "outside.txt"
+    secret.write_text("private")
+    journal = await bench.run(
+        shell(
+            f"mkdir out; echo hi > out/r.txt; ln -s {secret} out/link.txt; echo x > $CADENZA_ARTIFACTS/y.bin",
+            "a",
+            artifacts=[{"path": "out/*.txt", "type": "report"}, {"path": "none", "type": "log"}],
+        )
+    )
+    assert {(a.name, a.type) for a in journal.artifacts} == {
+        ("out/r.txt", "report"),
+        ("y.bin", "data"),
+    }
+    assert "artifact 'none' matches no file" in journal.text_of("a", "system")
+    stored = next(a for a in journal.artifacts if a.type == "report")
+    assert await bench.objects.get(stored.key) == b"hi\n"
+
+
+async def test_a_large_output_and_a_long_log_become_artifacts(bench):
+    journal = await bench.run(
+        shell(
+            """python3 -c 'import json,os; open(os.environ["CADENZA_OUTPUT"],"a").write(json.dumps({"v": "x"*5000}))'; seq 1 2000""",
+            "a",
+        ),
+        shell("echo ${{ steps.a.outputs.v }} | wc -c", "b"),
+    )
+    assert journal.ended.status == "completed", journal.ends
+    assert journal.end_of("a").output["artifact"]["size_bytes"] > 5000
+    assert {a.name for a in journal.artifacts} == {"output.log", "output.json"}
+    assert journal.text_of("b").strip() == "5001"
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        ({"name": "x", "steps": []}, "rejected"),
+        (
+            {
+                "name": "x",
+                "steps": [a_step("a", needs=["a"])],
+                "strategy": {"type": "dependency_graph"},
+            },
+            "rejected",
+        ),
+        (None, "plan_unavailable"),
+    ],
+)
+async def test_a_plan_that_cannot_be_run_is_rejected(bench, plan, reason):
+    await bench.executor.run(bench.claim(plan))
+    assert (bench.journal.ended.status, bench.journal.ended.reason) == ("failed", reason)
