@@ -57,13 +57,21 @@ app.command(rich_help_panel=OPERATION)(doctor.doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"cadenza {version('cadenza')}")
-        except PackageNotFoundError:
-            print("cadenza (not installed)")
+        print(f"cadenza {_number()}")
         raise typer.Exit
+
+
+def _number() -> str:
+    """Of the installed package, else of the checkout."""
+    import tomllib
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    try:
+        return version("cadenza")
+    except PackageNotFoundError:
+        project = Path(__file__).parents[1] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
 
 
 @app.callback()

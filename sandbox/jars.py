@@ -99,7 +99,9 @@ def _sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+    """What people can read of an error; the long ones of HTTP libraries say no more than their name."""
+    line = next(iter(str(error).splitlines()), "")
+    return line if 0 < len(line) <= 120 else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class Kafka:
     """One broker."""
 
     name = "Kafka"
+    port_setting = "SANDBOX__KAFKA_PORT"
 
     def __init__(
         self, folder: Path, *, cache: Path, port: int | None = None, log: Path | None = None
@@ -62,7 +63,7 @@ class Kafka:
     def start(self, say: Say = silent) -> None:
         """Fetch, format and start what has not been yet; return when the broker answers."""
         self.stopping.clear()
-        ensure_free(self.port, part=self.name, setting="SANDBOX__KAFKA_PORT")
+        ensure_free(self.port, part=self.name, setting=self.port_setting)
         say("checking the jars" if cached(self._cache) else "fetching 43 MB from Maven Central")
         command = [java(), *_JVM, "-cp", ":".join(map(str, kafka_jars(self._cache)))]
         properties = self._write_properties()

@@ -35,7 +35,7 @@ class Module:
         self.url = f"http://{HOST}:{port}"
         self.stopping = threading.Event()
         self._ready = self.url + ready
-        self._setting = setting
+        self.port_setting = setting
         self._grace = grace
         self._timeout = timeout
         self._process = Process(
@@ -57,7 +57,7 @@ class Module:
     def start(self, say: Say = silent) -> None:
         """Start the process; return when it answers."""
         self.stopping.clear()
-        ensure_free(self.port, part=self.name, setting=self._setting)
+        ensure_free(self.port, part=self.name, setting=self.port_setting)
         say("starting")
         self._process.start(self.stopping)
         self._process.wait_ready(

@@ -29,6 +29,7 @@ class Mongo:
     """One database server; with `password`, one that demands a login (user `root`)."""
 
     name = "MongoDB"
+    port_setting = "SANDBOX__MONGO_PORT"
 
     def __init__(
         self,
@@ -66,13 +67,19 @@ class Mongo:
     def start(self, say: Say = silent) -> None:
         """Start the server; return when it is primary."""
         self.stopping.clear()
-        ensure_free(self.port, part=self.name, setting="SANDBOX__MONGO_PORT")
+        ensure_free(self.port, part=self.name, setting=self.port_setting)
         process = Process(self.name, self._command(), log=self._log)
         self._process = process
         say("starting")
         process.start(self.stopping)
         process.wait_ready(self._is_up, timeout=60, stopping=self.stopping)
         say("electing itself")
+        try:
+            self._elect(process)
+        except PyMongoError as error:
+            raise process.failure(f"could not become primary ({type(error).__name__})") from None
+
+    def _elect(self, process: Process) -> None:
         with self._client() as client:
             self._join(client)
             process.wait_ready(

@@ -17,6 +17,9 @@ def silent(_: str) -> None:
 
 class Part(Protocol):
     name: str
+    port: int
+    port_setting: str
+    """The variable that moves it to another port."""
     stopping: threading.Event
     """Set from another thread, it ends a `start` that is still waiting."""
 

@@ -23,10 +23,12 @@ from sandbox.kafka import Kafka
 from sandbox.module import Module
 from sandbox.mongo import Mongo
 from sandbox.part import Part, Say
+from sandbox.ports import ensure_free
 from sandbox.settings import SandboxSettings
 from shared.errors import CadenzaError
 from shared.settings import KafkaSettings, MongoSettings
 
+ALMOST_NOTHING = 2**20
 Task = Callable[[Say], str]
 """Does one thing, tells what it is doing, and says how it ended."""
 
@@ -54,6 +56,8 @@ class Sandbox:
     def start(self, board: Board) -> None:
         """Start everything. Raises SandboxError, after stopping what was started."""
         self._make_room()
+        for part in self.parts:
+            ensure_free(part.port, part=part.name, setting=part.port_setting)
         tasks: dict[str, Task] = {
             "Kafka": self._start_kafka,
             "MongoDB": self._start_mongo,
@@ -63,9 +67,19 @@ class Sandbox:
             board.add(name)
         try:
             self._run(tasks, board)
-        except BaseException:
+        except BaseException as error:
             self.stop()
+            if isinstance(error, SandboxError):
+                self.ensure_room()
             raise
+
+    def ensure_room(self) -> None:
+        """DiskFull when the disk has filled up meanwhile: it explains most other troubles."""
+        if shutil.disk_usage(self.settings.data).free < ALMOST_NOTHING:
+            raise DiskFull(
+                f"The disk of {self.settings.data.absolute()} is full: make room, "
+                "or set SANDBOX__DATA to another folder."
+            )
 
     def ended(self) -> Part | None:
         """A part that has ended by itself, if there is one."""
@@ -216,6 +230,11 @@ def _raise_failure(future: Future[None]) -> None:
         raise
     except CadenzaError as error:
         raise SandboxError(error.message) from error
+    except Exception as error:
+        what = next(iter(str(error).splitlines()), "")[:200]
+        raise SandboxError(
+            f"A part did not start: {type(error).__name__} {what}".strip()
+        ) from error
 
 
 def _together(calls: Sequence[Callable[[], None]]) -> None:

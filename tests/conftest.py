@@ -5,6 +5,7 @@ first test that uses a part waits for it. The session's objects belong to no eve
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -87,6 +88,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     parts = config.stash.get(_PARTS, None)
     if parts is not None:
         parts.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI nothing may be left out: a skipped test is a failed one."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped (CI=true): {call.excinfo.value}"
+    return report
 
 
 @pytest.fixture(scope="session")

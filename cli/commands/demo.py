@@ -1,11 +1,12 @@
 """`cadenza demo`: the sandbox, and the platform's main job live in it."""
 
+import shutil
 import time
 from typing import Annotated
 
 import typer
 
-from cli.exits import PASSED
+from cli.exits import PASSED, CliError
 from cli.options import AsJson
 from cli.output import console, errors, print_json
 from cli.sandboxed import must_be_whole, running_sandbox, stay
@@ -25,29 +26,34 @@ def demo(
     began = time.monotonic()
     talk = errors if as_json else console
     with running_sandbox(load(SandboxSettings), talk) as sandbox:
-        with Story(sandbox.addresses, talk) as story:
-            results = tell(story)
+        try:
+            with Story(sandbox.addresses, talk) as story:
+                results = tell(story)
+        except CliError:
+            sandbox.ensure_room()
+            raise
         must_be_whole(sandbox)
         seconds = time.monotonic() - began
         if as_json:
             print_json({"results": results, "seconds": round(seconds, 1)})
         talk.print(f"[green]Everything worked[/], {seconds:.1f} s after the start.")
         if not once:
-            _what_next(sandbox.addresses.services)
+            _what_next(sandbox.addresses.services, results["run"]["execution_id"])
             stay(sandbox, talk)
     return PASSED
 
 
-def _what_next(services: dict[str, str]) -> None:
+def _what_next(services: dict[str, str], execution_id: str) -> None:
+    cadenza = "cadenza" if shutil.which("cadenza") else ".venv/bin/cadenza"
     gateway, proxy = services["gateway"], services["proxy"]
     console.rule("What to try next", align="left")
     for line in (
-        "cadenza run examples/01-dag/plan.yaml --follow --input orders=50",
-        "cadenza executions list",
-        "cadenza webhook send 001 88715",
-        "cadenza scan --service ec2",
+        f"{cadenza} run examples/01-dag/plan.yaml --follow --input orders=50",
+        f"{cadenza} executions list",
+        f"{cadenza} webhook send 001 88715",
+        f"{cadenza} scan --service ec2",
         f"curl -H 'X-API-Key: demo-key' {gateway}/v1/executions",
-        f"curl -N -H 'X-API-Key: demo-key' {gateway}/v1/executions/EXECUTION_ID/events",
+        f"curl -N -H 'X-API-Key: demo-key' {gateway}/v1/executions/{execution_id}/events",
         f"curl -H 'X-API-Key: demo-key' {proxy}/v1/commands",
         *(f"{address}/docs" for name, address in services.items() if name != "executor"),
     ):

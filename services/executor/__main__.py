@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
         return guardian.run([sys.executable, "-m", "services.executor", *argv])
     from services.executor import worker
 
-    return worker.check() if link is None else worker.work(link)
+    return worker.main(argv, link)
 
 
 if __name__ == "__main__":

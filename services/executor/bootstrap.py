@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from fastapi import FastAPI
 
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
@@ -31,25 +28,16 @@ from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
 from shared.security.secrets import SettingsSecrets
+from shared.service import VERSION, App
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
 from shared.work.queue import MongoWork, Queue, build_work
 from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza executor"
-VERSION = "0.1.0"
 GROUP = "executor"
 TOPICS_IN = (RunRequested.topic, RunControl.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """The built service: parts in order of starting."""
-
-    resources: list[Resource]
-    health: Health
-    web: FastAPI
 
 
 def build_app(

@@ -38,6 +38,7 @@ from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
 from shared.security.secrets import SettingsSecrets
+from shared.service import VERSION, App
 from shared.views.extractions import EXTRACTIONS
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator
@@ -47,20 +48,10 @@ from shared.work.queue import Queue, build_work
 from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza extractor"
-VERSION = "1"
 TOPICS_IN = tuple(READERS)
 TOPICS_OUT = (ExtractionComplete.topic,)
 LEASE_MARGIN = 0.1
 """Share of a lease by which a worker takes it for lost earlier than the others do."""
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """The built service: parts in order of starting."""
-
-    resources: list[Resource]
-    health: Health
-    web: FastAPI
 
 
 def build_app(

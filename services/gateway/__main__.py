@@ -6,38 +6,22 @@ from collections.abc import Sequence
 from services.gateway.bootstrap import TITLE, TOPICS_IN, TOPICS_OUT, build_app
 from services.gateway.repository import COLLECTIONS
 from services.gateway.settings import GatewaySettings
-from shared.errors import ConfigurationError
-from shared.observability import logging, tracing
-from shared.runtime import explain, run, serve
-from shared.security.secrets import secrets_of
-from shared.settings import load
+from shared import service
+
+CARD = service.Card(
+    name="gateway",
+    title=TITLE,
+    topics_in=TOPICS_IN,
+    topics_out=TOPICS_OUT,
+    collections=[spec.name for spec in COLLECTIONS],
+)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code 0 when ended by a signal, 2 when a setting is wrong."""
-    try:
-        settings = load(GatewaySettings)
-    except ConfigurationError as error:
-        return explain(error)
-    if "--check" in argv:
-        return run(lambda: _check(settings))
-    logging.configure(settings.telemetry, "gateway", secrets=secrets_of(settings))
-    tracing.configure(settings.telemetry, "gateway")
-    return run(lambda: _serve(settings), uvloop=True)
-
-
-async def _serve(settings: GatewaySettings) -> int:
-    app = build_app(settings)
-    return await serve(app.resources, health=app.health, settings=settings.runtime)
-
-
-async def _check(settings: GatewaySettings) -> int:
-    app = build_app(settings)
-    print(f"{TITLE}: {', '.join(part.name for part in app.resources)}")
-    print(f"topics in: {', '.join(TOPICS_IN)}")
-    print(f"topics out: {', '.join(TOPICS_OUT)}")
-    print(f"collections: {', '.join(spec.name for spec in COLLECTIONS)}")
-    return 0
+    """See `shared.service.main`."""
+    return service.main(
+        argv, card=CARD, settings_class=GatewaySettings, build=build_app, uvloop=True
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """The parts of the gateway and how they fit; the only place that constructs things. Connects nothing."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 
 from services.gateway.intake import Intake
 from services.gateway.outbox.direct import DirectPublication
@@ -36,13 +35,13 @@ from shared.objects.ports import ObjectStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
+from shared.service import VERSION, App
 from shared.settings import MongoSettings
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator, Authenticator
 from shared.web.server import WebServer
 
 TITLE = "Cadenza gateway"
-VERSION = "0.1.0"
 TOPICS_OUT = (
     "run-requested",
     "run-control",
@@ -51,15 +50,6 @@ TOPICS_OUT = (
     "execution-complete",
 )
 TOPICS_IN = ("execution-events",)
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """The built service: parts in order of starting."""
-
-    resources: list[Resource]
-    health: Health
-    web: FastAPI
 
 
 def build_app(

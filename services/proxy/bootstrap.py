@@ -1,9 +1,5 @@
 """The parts of the proxy and how they fit; the only place that constructs things. Connects nothing."""
 
-from dataclasses import dataclass
-
-from fastapi import FastAPI
-
 from services.proxy.clients.virtuoso import VirtuosoClient
 from services.proxy.commands import registry
 from services.proxy.outbox import EventOutbox
@@ -20,22 +16,13 @@ from shared.mongo.client import Mongo
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
+from shared.service import VERSION, App
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator
 from shared.web.server import WebServer
 
 TITLE = "Cadenza proxy"
-VERSION = "1"
 TOPICS_OUT = ("proxy-events",)
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """The built service: parts in order of starting."""
-
-    resources: list[Resource]
-    health: Health
-    web: FastAPI
 
 
 def build_app(

@@ -9,38 +9,21 @@ from services.scanner.aws.registry import SCANNERS
 from services.scanner.bootstrap import TITLE, TOPICS_IN, TOPICS_OUT, build_app
 from services.scanner.repository import COLLECTIONS
 from services.scanner.settings import ScannerSettings
-from shared.errors import ConfigurationError
-from shared.observability import logging, tracing
-from shared.runtime import explain, run, serve
-from shared.settings import load
+from shared import service
+
+CARD = service.Card(
+    name="scanner",
+    title=TITLE,
+    topics_in=TOPICS_IN,
+    topics_out=TOPICS_OUT,
+    collections=[spec.name for spec in COLLECTIONS],
+    plug_ins={"scanners": [scanner.service for scanner in SCANNERS]},
+)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code 0 when ended by a signal, 2 when a setting is wrong."""
-    try:
-        settings = load(ScannerSettings)
-    except ConfigurationError as error:
-        return explain(error)
-    if "--check" in argv:
-        return run(lambda: _check(settings))
-    logging.configure(settings.telemetry, "scanner")
-    tracing.configure(settings.telemetry, "scanner")
-    return run(lambda: _serve(settings))
-
-
-async def _serve(settings: ScannerSettings) -> int:
-    app = build_app(settings)
-    return await serve(app.resources, health=app.health, settings=settings.runtime)
-
-
-async def _check(settings: ScannerSettings) -> int:
-    app = build_app(settings)
-    print(f"{TITLE}: {', '.join(part.name for part in app.resources)}")
-    print(f"topics in: {', '.join(TOPICS_IN)}")
-    print(f"topics out: {', '.join(TOPICS_OUT)}")
-    print(f"collections: {', '.join(spec.name for spec in COLLECTIONS)}")
-    print(f"scanners: {', '.join(scanner.service for scanner in SCANNERS)}")
-    return 0
+    """See `shared.service.main`."""
+    return service.main(argv, card=CARD, settings_class=ScannerSettings, build=build_app)
 
 
 def leave(code: int) -> None:

@@ -1,7 +1,6 @@
 """The parts of the scanner and how they fit; the only place that constructs things. Connects nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastapi import FastAPI
 
@@ -25,6 +24,7 @@ from shared.observability import tracing
 from shared.ports import Resource
 from shared.retry import RetryPolicy
 from shared.runtime import Health
+from shared.service import VERSION, App
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator
 from shared.web.server import WebServer
@@ -33,18 +33,8 @@ from shared.work.queue import Queue, build_work
 from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza scanner"
-VERSION = "1"
 TOPICS_IN = ("scan-requested",)
 TOPICS_OUT = ("scan-results",)
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """The built service: parts in order of starting."""
-
-    resources: list[Resource]
-    health: Health
-    web: FastAPI
 
 
 def build_app(

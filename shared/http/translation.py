@@ -8,13 +8,14 @@ document = json_of(response, system="virtuoso")
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import httpx
 
+from shared.clock import now
 from shared.errors import (
     CadenzaError,
     Conflict,
@@ -126,4 +127,4 @@ def _seconds_until(text: str) -> float | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return max(0.0, (moment - now()).total_seconds())

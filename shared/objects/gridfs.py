@@ -8,7 +8,7 @@ removed an hour later, when nobody reads them any more; the mark is checked agai
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -19,6 +19,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from shared.clock import now
 from shared.errors import StorageUnavailable
 from shared.objects.files import open_source
 from shared.objects.keys import (
@@ -118,7 +119,7 @@ class GridFsStore:
     async def sweep(self, *, grace: timedelta = GRACE) -> int:
         """Remove files that are no object's any more; returns how many. Writes do this too, a few at a time."""
         removed = 0
-        stale = {"metadata.stale_at": {"$lt": datetime.now(UTC) - grace}}
+        stale = {"metadata.stale_at": {"$lt": now() - grace}}
         async for file in self._file_documents.find(stale).limit(SWEPT_AT_ONCE):
             head = await self._heads.find_one({"_id": file["metadata"]["key"]})
             if head and head["file"] == file["_id"]:  # its writer ended before it took the mark off
@@ -142,7 +143,7 @@ class GridFsStore:
         check_key(key)
         await self._index_once()
         file = ObjectId()
-        about = {"key": key, "content_type": content_type, "stale_at": datetime.now(UTC)}
+        about = {"key": key, "content_type": content_type, "stale_at": now()}
         async with self._files.open_upload_stream_with_id(file, key, metadata=about) as target:
             size = 0
             while chunk := source.read(CHUNK):
@@ -175,7 +176,7 @@ class GridFsStore:
 
     async def _mark(self, file: ObjectId, *, stale: bool) -> None:
         change = (
-            {"$set": {"metadata.stale_at": datetime.now(UTC)}}
+            {"$set": {"metadata.stale_at": now()}}
             if stale
             else {"$unset": {"metadata.stale_at": ""}}
         )

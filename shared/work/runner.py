@@ -37,8 +37,8 @@ class WorkLoop:
     `run` ends its item itself (`work.finish`); when it raises, the item ends as `failed(internal_error)`. It is
     cancelled when the lease is lost and when the drain budget is used up.
     `on_cancel(id, mark)` is called once when somebody wants a running item to end; without it the task is left alone.
-    `on_deadline(monotonic)` is told until when this process may run what it holds, None while it holds nothing. The loop
-    ends its tasks a little earlier by itself; the deadline is for whoever watches a process that may stall.
+    `on_deadline(monotonic)` is told until when this process may run what it holds, None while it holds nothing. The
+    loop ends its tasks a little earlier by itself; the deadline is for whoever watches a process that may stall.
     """
 
     def __init__(

@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
-from services.gateway.bootstrap import App, build_app
+from services.gateway.bootstrap import build_app
 from services.gateway.repository import COLLECTIONS
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from shared.errors import BrokerUnavailable
 from shared.mongo.client import Mongo
 from shared.mongo.indexes import apply
+from shared.service import App
 from shared.settings import (
     ApiKey,
     AuthSettings,

@@ -182,7 +182,9 @@ async def test_events_go_out_in_order_one_per_change(mongo_database):
         published = {
             event.id: event for event in side.published.events if event.topic == "execution-events"
         }
-        events = list(published.values())  # a repeat has the same id and is dropped by whoever reads
+        events = list(
+            published.values()
+        )  # a repeat has the same id and is dropped by whoever reads
         assert [event.type for event in events] == [
             "run.queued",
             "run.started",

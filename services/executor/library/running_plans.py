@@ -26,6 +26,7 @@ class PlanRun:
         self._send = send
         self._schedule = Schedule(plan)
         self._running: dict[asyncio.Future[None], int] = {}
+        self._told = 0
 
     async def run(self) -> None:
         """Start what may start, wait for what ends, until every command has ended."""
@@ -71,10 +72,12 @@ class PlanRun:
             self._progress(place)
 
     def _progress(self, place: int) -> None:
-        ended = sum(run.entry.result is not None for run in self._runs)
+        self._told += 1  # not the number of results: several may have ended since the last turn
         total, text = len(self._runs), self._runs[place].display
         self._send(
-            Progress(plan_id=self._entry.id, completed=ended, total=total, current_command=text)
+            Progress(
+                plan_id=self._entry.id, completed=self._told, total=total, current_command=text
+            )
         )
 
     def _finish(self, seconds: float) -> None:

@@ -51,7 +51,9 @@ async def test_from_webhook_to_answer(place, mongo_database):
         assert answer.json()["rows"] == [["customer-001", "Reserve A Meeting Room", 15]]
         await until(lambda: "customer-001/index/executions.parquet" in lake(place))
         assert not [key for key in lake(place) if "/deltas/" in key]
-        stored = await mongo_database.extractions.find_one({}, ExtractionView.projection())
+        stored = await mongo_database.extractions.find_one(
+            {"tenant": place.tenant}, ExtractionView.projection()
+        )
         view = ExtractionView.from_document(stored)
         assert (view.outcome, view.version, view.objects) == (
             "completed", event.version, shown["objects"],

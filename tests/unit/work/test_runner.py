@@ -66,7 +66,9 @@ async def test_everything_runs_and_never_more_than_the_slots(work):
         await until(lambda: statuses(work) == ["completed"] * 11)
     assert most == 2
     assert (
-        health.watched == health.beaten == {f"loop.work.{n}" for n in ("claim", "renew", "recover", "deadline")}
+        health.watched
+        == health.beaten
+        == {f"loop.work.{n}" for n in ("claim", "renew", "recover", "deadline")}
     )
 
 
