@@ -108,11 +108,12 @@ class Outbox:
         self._update(stream, Stream.close)
 
     def forget(self, stream: str) -> None:
-        """Somebody else publishes the stream from now on."""
+        """Somebody else publishes the stream from now on.
+
+        What waits to be sent already is durable and stays: at worst it repeats what the other one sends.
+        """
         self._streams.pop(stream, None)
         self._replays.pop(stream, None)
-        if any(outgoing.stream == stream for outgoing in self._queue):
-            self._queue = deque(one for one in self._queue if one.stream != stream)
 
     def durable(self, events: Iterable[Outgoing]) -> None:
         """These events are in their documents, acknowledged by a majority: publish them when it is their turn."""

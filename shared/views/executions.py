@@ -35,8 +35,8 @@ class TransitionView(View):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class LostEpoch(View):
-    """A former owner's epoch and its highest log chunk that recovery saw; its logs beyond that do not count."""
+class LogFence(View):
+    """Set by the owner of `epoch` when it took over: logs of earlier epochs beyond `chunk` came too late to count."""
 
     epoch: int
     chunk: int
@@ -86,7 +86,7 @@ class ExecutionHistory(View):
     status: str
     sequence: int = 0
     transitions: list[TransitionView] = Field(default_factory=list)
-    lost_epochs: list[LostEpoch] = Field(default_factory=list)
+    log_fences: list[LogFence] = Field(default_factory=list)
 
 
 class StepHistory(View):

@@ -45,6 +45,9 @@ class Desk:
     announced: dict[str, None] = field(default_factory=dict)
     """Items that this process added lately: their first event is on its way already."""
 
+    ending: set[str] = field(default_factory=set)
+    """Items whose last change is on its way: what the database says of them may be older or newer than `held`."""
+
     @property
     def items(self) -> AsyncCollection[Document]:
         return self.database[self.queue.collection]

@@ -128,8 +128,12 @@ class Ending:
             needs=needs,
             emits=emits,
         )
-        await desk.commit.submit(change)
-        desk.let_go(claim)
+        desk.ending.add(claim.id)
+        try:
+            await desk.commit.submit(change)
+            desk.let_go(claim)
+        finally:
+            desk.ending.discard(claim.id)
         desk.outbox.close(claim.id)
 
     def _number(self, claim: Claim, sequence: int | None) -> tuple[int, int]:

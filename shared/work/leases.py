@@ -28,6 +28,7 @@ class Leases:
     async def renew(self, ids: Collection[str]) -> Renewal:
         """One update for all, then one look at everything that is ours in the database."""
         desk = self._desk
+        before = frozenset(desk.held)
         async with translated():
             if ids:
                 await desk.items.update_many(
@@ -39,14 +40,21 @@ class Leases:
             [item for item in present.values() if self._is_orphan(item)], reason=HANDED_BACK
         )
         held = frozenset(
-            id_ for id_ in ids if id_ in present and not self._is_foreign(present[id_])
+            id_
+            for id_ in ids
+            if self._ended_meanwhile(id_, before)
+            or (id_ in present and not self._is_foreign(present[id_]))
         )
         lost = frozenset(ids) - held
         for id_ in lost:
             if (ours := desk.held.get(id_)) is not None:
                 desk.let_go(ours.claim)
                 desk.outbox.forget(id_)
-        marks = {id_: present[id_]["cancel"] for id_ in held if present[id_].get("cancel")}
+        marks = {
+            id_: present[id_]["cancel"]
+            for id_ in held
+            if id_ in present and present[id_].get("cancel")
+        }
         return Renewal(held=held, lost=lost, cancelled=marks)
 
     async def recover(self) -> int:
@@ -99,6 +107,10 @@ class Leases:
             )
             crash.point("hand_back.after_update")
         self._desk.outbox.replay(ids)
+
+    def _ended_meanwhile(self, id_: str, before: frozenset[str]) -> bool:
+        """We end it ourselves, or have done so since the renewal began: it is gone, but not lost."""
+        return id_ in self._desk.ending or (id_ in before and id_ not in self._desk.held)
 
     def _is_orphan(self, item: Mapping[str, Any]) -> bool:
         """Ours in the database, and no claim of ours: the answer to a claim was lost."""

@@ -211,7 +211,7 @@ async def test_an_artifact_can_be_read_whole_or_in_ranges(gateway, tmp_path):
 
 async def test_logs_by_step_stream_and_time_as_json_and_text(gateway):
     (run_id,) = await store(
-        gateway, "executions", an_execution(lost_epochs=[{"epoch": 1, "chunk": 3}])
+        gateway, "executions", an_execution(log_fences=[{"epoch": 2, "chunk": 3}])
     )
     logs = [
         {

@@ -145,7 +145,10 @@ class Platform:
             quiet_since = time.monotonic()
             while time.monotonic() - quiet_since < settle:
                 for messages in (await consumer.getmany(timeout_ms=200)).values():
-                    rows += [json.loads(message.value) for message in messages]
+                    rows += [
+                        {**json.loads(m.value), "at": (m.partition, m.offset, m.timestamp)}
+                        for m in messages
+                    ]
                     quiet_since = time.monotonic()
         finally:
             await consumer.stop()
@@ -226,7 +229,7 @@ def check_invariants(it: Platform, ids: list[str]) -> None:
                 seen.append(row["sequence"])
         assert seen == sorted(seen), (
             f"{execution_id}: sequences do not rise: "
-            f"{[(row['type'], row['sequence'], row['id'][:8]) for row in own]}"
+            f"{[(row['type'], row['sequence'], row['at'], row['occurred_at']) for row in own]}"
         )
         document = it.execution(execution_id)
         assert document is not None and document["status"] in FINAL

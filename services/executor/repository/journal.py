@@ -239,19 +239,16 @@ class MongoJournal:
         """What a former owner logs from here on does not count; what recovery sees now does."""
         async with translated():
             newest = self._stores.log_lines.find(
-                {"execution_id": self._claim.id, "epoch": self._claim.epoch - 1}, {"chunk": 1}
+                {"execution_id": self._claim.id, "epoch": {"$lt": self._claim.epoch}}, {"chunk": 1}
             )
             chunks = [line["chunk"] async for line in newest.sort("chunk", -1).limit(1)]
-        lost = {
-            "epoch": self._claim.epoch - 1,
-            "chunk": chunks[0] if chunks else first_sequence(self._claim.epoch - 1),
-        }
+        fence = {"epoch": self._claim.epoch, "chunk": chunks[0] if chunks else 0}
         change = Change(
             id=f"{self._claim.id}/{self._claim.epoch}.fence",
             collection=EXECUTIONS,
             document_id=self._claim.id,
             guard={"epoch": self._claim.epoch},
-            update={"$push": {"lost_epochs": lost}},
+            update={"$push": {"log_fences": fence}},
         )
         await _settled(self._stores.commit.submit_nowait(change))
 

@@ -31,8 +31,8 @@ from shared.views.executions import (
     ExecutionHistory,
     ExecutionSummary,
     ExecutionView,
+    LogFence,
     LogView,
-    LostEpoch,
     MetricView,
     StepHistory,
     StepView,
@@ -167,9 +167,9 @@ class MongoExecutions:
 
     async def _fences(self, tenant: str, execution_id: str) -> Sequence[dict[str, Any]]:
         """What former owners wrote after recovery had taken over from them: it does not count."""
-        document = await self._one(tenant, execution_id, {"lost_epochs": 1})
-        lost = [LostEpoch.from_document(one) for one in (document or {}).get("lost_epochs") or ()]
-        return [{"epoch": one.epoch, "chunk": {"$gt": one.chunk}} for one in lost]
+        document = await self._one(tenant, execution_id, {"log_fences": 1})
+        fences = [LogFence.from_document(one) for one in (document or {}).get("log_fences") or ()]
+        return [{"epoch": {"$lt": one.epoch}, "chunk": {"$gt": one.chunk}} for one in fences]
 
     async def _one(
         self, tenant: str, execution_id: str, projection: dict[str, int]

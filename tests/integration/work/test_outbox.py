@@ -195,3 +195,39 @@ async def test_an_event_that_can_not_be_made_holds_up_no_other(mongo_database, p
         assert publisher.of(bad.id) == []
         document = await mongo_database.jobs.find_one({"_id": bad.id})
         assert len(document["events"]) == 1
+
+
+@pytest.mark.breaks
+async def test_a_renewal_in_the_middle_of_the_last_change_loses_no_event(
+    mongo_database, publisher, monkeypatch
+):
+    """The database says final, the owner has not heard of it yet: the item is gone, but it was not taken away."""
+    async with working(mongo_database, publisher=publisher) as parts:
+        claim = await claimed(parts)
+        written, may_go_on = asyncio.Event(), asyncio.Event()
+        original = parts.commit.submit
+
+        async def durable_and_not_told(change):
+            await original(change)
+            written.set()
+            await may_go_on.wait()
+
+        monkeypatch.setattr(parts.commit, "submit", durable_and_not_told)
+        monkeypatch.setattr(parts.outbox, "_turn", held_up(parts.outbox._turn, may_go_on))
+        finishing = asyncio.create_task(parts.work.finish(claim, "completed"))
+        await written.wait()
+        renewal = await parts.work.renew([claim.id])
+        may_go_on.set()
+        assert await finishing == "completed"
+        assert claim.id in renewal.held
+        assert not renewal.lost
+        await until(lambda: "run.finished" in publisher.types(claim.id))
+        await until_cleared(mongo_database)
+
+
+def held_up(turn, may_go_on):
+    async def later():
+        await may_go_on.wait()
+        return await turn()
+
+    return later
