@@ -4,8 +4,9 @@ import csv
 import json
 import os
 import sys
+from pathlib import Path
 
-with open(sys.argv[1], newline="") as file:
+with Path(sys.argv[1]).open(newline="") as file:
     orders = list(csv.DictReader(file))
 
 cents = 0
@@ -17,5 +18,5 @@ for number, order in enumerate(orders, start=1):
 if any(int(order["cents"]) <= 0 for order in orders):
     sys.exit("an order costs nothing")
 
-with open(os.environ["CADENZA_OUTPUT"], "a") as outputs:
+with Path(os.environ["CADENZA_OUTPUT"]).open("a") as outputs:
     print(json.dumps({"revenue": f"{cents / 100:.2f}", "orders": len(orders)}), file=outputs)
