@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 GENERATORS := services.executor.commands.reference shared.kafka.reference cli.reference
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 TESTS ?= tests
+# Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB).
+JOBS ?= 2
 
 export PIP_NO_INPUT := 1
 
@@ -23,8 +25,8 @@ demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONC
 up: $(VENV)/sandbox.stamp ## Start the sandbox until Ctrl-C
 	@$(BIN)/cadenza up
 
-test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those)
-	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture
+test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
+	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 check: lint types imports generated architecture ## Everything that needs no running parts: style, types, imports, generated files
 

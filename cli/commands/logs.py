@@ -1,12 +1,14 @@
 """`cadenza logs`: what a run's steps wrote, from the start or as it comes."""
 
+import json
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from cli.client import Client
+from cli.client import Client, Json
 from cli.exits import FAILED, PASSED
-from cli.live import print_lines
+from cli.live import print_lines, print_log
 from cli.options import ApiKey, AsJson, ExecutionId, Url, gateway
 from cli.output import console, print_json
 
@@ -25,7 +27,9 @@ def logs(
     """Show the output of a run's steps."""
     with gateway(url, api_key) as client:
         if follow:
-            return _follow(client, execution_id, step, stream)
+            return _follow(
+                client, execution_id, step, stream, tell=_json_line if as_json else _lines
+            )
         chunks = client.items(f"/v1/executions/{execution_id}/logs", step=step, stream=stream)
         if as_json:
             print_json({"items": list(chunks)})
@@ -35,7 +39,14 @@ def logs(
     return PASSED
 
 
-def _follow(client: Client, execution_id: str, step: str | None, stream: str | None) -> int:
+def _follow(
+    client: Client,
+    execution_id: str,
+    step: str | None,
+    stream: str | None,
+    *,
+    tell: Callable[[Json], None],
+) -> int:
     """The event stream begins with what has been written already."""
     ended = None
     for message in client.events(execution_id):
@@ -45,10 +56,14 @@ def _follow(client: Client, execution_id: str, step: str | None, stream: str | N
         if message.event != "step.log":
             continue
         if step in (None, message.data.get("step_name")) and stream in (None, data.get("stream")):
-            print_lines(
-                console,
-                message.data.get("step_name"),
-                data.get("stream"),
-                str(data.get("text", "")),
-            )
+            tell(message.data)
     return PASSED if ended == "completed" else FAILED
+
+
+def _lines(event: Json) -> None:
+    print_log(console, event)
+
+
+def _json_line(event: Json) -> None:
+    """One event per line, as it comes."""
+    print(json.dumps(event, ensure_ascii=False), flush=True)

@@ -5,7 +5,7 @@ step's log; it does not fail the step.
 """
 
 import mimetypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,20 @@ def find(rules: Sequence[ArtifactRule], working_dir: Path, artifacts_dir: Path) 
     return list(found.values())[:MAX_FILES_PER_STEP]
 
 
-def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> Iterator[str]:
+def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> list[str]:
     """Paths of rules that match no file."""
-    for rule in rules:
-        if not _matches(working_dir, rule.path):
-            yield rule.path
+    return [rule.path for rule in rules if not _matches(working_dir, rule.path)]
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
+    """The files that a pattern matches. The command owns the folder: a link in its place is not followed, since for
+    us `/proc/self` is the executor with its environment.
+    """
     root = folder.resolve()
-    if Path(pattern).is_absolute():
+    if root != folder or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         return []
-    resolved = (path.resolve() for path in sorted(root.glob(pattern)))
+    try:
+        resolved = [path.resolve() for path in sorted(root.glob(pattern))]
+    except (ValueError, IndexError):  # no glob at all, such as `a**` and `.`
+        return []
     return [path for path in resolved if path.is_file() and path.is_relative_to(root)]

@@ -6,6 +6,7 @@ written to a file, which becomes a `log` artifact.
 """
 
 import asyncio
+import os
 from pathlib import Path
 
 from services.executor.models import LogLines, LogStream
@@ -43,6 +44,7 @@ class StepLog:
         self._gathered = 0
         self._kept: list[str] | None = []
         self._size = 0
+        self._spoiled = False
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
@@ -68,7 +70,7 @@ class StepLog:
         if self._soon is not None:
             await self._soon
         await self._flush()
-        return None if self._kept is not None else self._spool
+        return None if self._kept is not None or self._spoiled else self._spool
 
     def _flush_soon(self) -> None:
         self._soon = asyncio.create_task(self._flush())
@@ -104,5 +106,14 @@ class StepLog:
             if self._size <= self._spool_after:
                 return
             text, self._kept = "".join(self._kept), None
-        with self._spool.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        try:
+            with open(
+                self._spool, "a", encoding="utf-8", errors="replace", opener=_never_waiting
+            ) as file:
+                file.write(text)
+        except OSError:  # the command has removed its folder, or put a link or a pipe there
+            self._spoiled = True
+
+
+def _never_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)

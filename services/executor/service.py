@@ -87,7 +87,8 @@ class Executor:
             del self._running[claim.id]
             if self._parts.owner is not None and folder.exists():
                 end_leftovers(f"{EXECUTION_ID}={claim.id}")
-            self._folders.remove(folder)
+            if folder.exists():  # it may hold a million files; the other runs do not wait for that
+                await asyncio.to_thread(self._folders.remove, folder)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:
         raw = document.get("plan")

@@ -204,7 +204,8 @@ class StepRun:
         )
 
     async def _warn_of_missing_files(self, output: StepLog) -> None:
-        for path in unmatched(self._step.artifacts, self._scope.working_dir):
+        rules, working_dir = self._step.artifacts, self._scope.working_dir
+        for path in await asyncio.to_thread(unmatched, rules, working_dir) if rules else ():
             await output.emit("system", f"artifact '{path}' matches no file\n")
 
     async def _keep(
@@ -216,7 +217,10 @@ class StepRun:
         keeper = ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
         files: list[Found] = []
         if folder.root.exists():
-            files += find(self._step.artifacts, scope.working_dir, folder.artifacts)
+            # A command may leave a million files, and looking through them must not hold up the other runs.
+            files += await asyncio.to_thread(
+                find, self._step.artifacts, scope.working_dir, folder.artifacts
+            )
         if spooled is not None:
             files.append(Found(spooled, "output.log", "log"))
         for file in files:

@@ -17,9 +17,10 @@ class Workspace:
     name = "workspace"
 
     def __init__(self, work_dir: Path, *, host: str) -> None:
-        self._work_dir = work_dir
+        # Without links of the operator's own: any link below it is a command's.
+        self._work_dir = work_dir.resolve()
         self._host = host
-        self.root = work_dir / _mark(host, os.getpid())
+        self.root = self._work_dir / _mark(host, os.getpid())
 
     async def start(self) -> None:
         """Raises OSError when the folder cannot be made."""

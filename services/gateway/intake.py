@@ -114,9 +114,15 @@ class Intake:
 
 
 def content_hash(tenant: str, body: Any) -> str:
-    """SHA-256 (hex) of the tenant and the caller's canonical body: key order and white space do not matter."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{tenant}\n{canonical}".encode()).hexdigest()
+    """SHA-256 (hex) of the tenant and the caller's canonical body: key order and white space do not matter. Raises
+    InvalidRequest for a body that can be read only just, and not be written.
+    """
+    try:
+        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError:
+        message = "the body is nested too deeply"
+        raise InvalidRequest(message, errors=[FieldError("body", "depth", message)]) from None
+    return hashlib.sha256(f"{tenant}\n{canonical}".encode(errors="surrogatepass")).hexdigest()
 
 
 def _check_key(key: str | None) -> None:

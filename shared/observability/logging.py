@@ -82,12 +82,18 @@ def _adopt_standard_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
+    for name in (*_QUIET, *_below(_QUIET)):
         logger = logging.getLogger(name)
         logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(max(level, logging.WARNING))
+        logger.propagate, logger.disabled = True, False
+        logger.setLevel(max(level, logging.WARNING) if name in _QUIET else logging.NOTSET)
     logging.captureWarnings(capture=True)
+
+
+def _below(names: Iterable[str]) -> list[str]:
+    """Loggers under these that exist already; a library may have set them up in a way of its own."""
+    prefixes = tuple(f"{name}." for name in names)
+    return [name for name in logging.root.manager.loggerDict if name.startswith(prefixes)]
 
 
 class _Stamp:

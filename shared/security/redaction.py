@@ -134,6 +134,12 @@ class RedactedStream:
         rest, self._rest = self._rest, b""
         return self._redactor.redact_bytes(rest)
 
+    def cut_off(self) -> bytes:
+        """What was held back of a stream that goes on but is not kept: without what may be the beginning of a secret."""
+        rest = self._redactor.mask_known(self._rest)
+        self._rest = rest[: len(rest) - self._redactor.held_back(rest)]
+        return self.flush()
+
 
 def mask_shapes(data: bytes) -> bytes:
     """Mask what looks like a credential."""

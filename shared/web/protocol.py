@@ -52,6 +52,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         self._refused = True
+        if self.cycle is not None:  # an answer under way has nowhere to go any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.transport.is_closing():
             return
         reason, code, title = _REASONS[status]

@@ -1,8 +1,10 @@
 """Every object store keeps the promises of `shared/objects/ports.py`: local folder, S3 (moto), GridFS."""
 
 import asyncio
+import os
 import random
 import uuid
+from pathlib import Path
 
 import boto3
 import pytest
@@ -113,9 +115,13 @@ async def test_large_objects_come_in_chunks(store, tmp_path):
     assert b"".join(middle) == data[MIB - 5 : 2 * MIB + 5]
 
 
-async def test_a_source_that_is_not_there_writes_nothing(store, tmp_path):
-    with pytest.raises(InvalidRequest, match="there is no file"):
-        await store.put_file("demo/x", str(tmp_path / "nothing"))
+async def test_a_source_that_is_no_file_of_its_own_writes_nothing(store, tmp_path):
+    (tmp_path / "link").symlink_to(__file__)
+    os.mkfifo(tmp_path / "pipe")
+    sources = [tmp_path / "nothing", tmp_path / "link", tmp_path / "pipe", tmp_path]
+    for source in (*sources, Path("/proc/self/environ")):
+        with pytest.raises(InvalidRequest, match="there is no file"):
+            await store.put_file("demo/x", str(source))
     assert await keys(store, "") == []
 
 

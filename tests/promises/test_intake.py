@@ -35,7 +35,7 @@ def test_kill_9_of_the_gateway_between_storing_and_publishing(cadenza):
     execution_id = cadenza.submit(a_step(), headers={"Idempotency-Key": "k-1"})
     (document,) = cadenza.wait_final(execution_id, timeout=30)
     assert document["status"] == "completed"
-    assert cadenza.database.executions.count_documents({}) == 1, "the repeat found the first"
+    assert cadenza.database.accepted_events.count_documents({}) == 1, "the repeat found the first"
     check_invariants(cadenza, [execution_id])
 
 

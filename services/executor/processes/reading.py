@@ -110,7 +110,7 @@ class OutputPump:
         self.truncated = len(kept) < len(data)
         masked = self._masked.feed(kept)
         if not self._room:  # the last that is kept
-            masked += self._masked.flush()
+            masked += self._masked.cut_off()
         await self._hand_on(masked, final=not self._room)
 
     async def _hand_on(self, data: bytes, *, final: bool) -> None:

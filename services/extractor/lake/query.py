@@ -27,6 +27,8 @@ LOCKED: dict[str, Any] = {
     "threads": 2,
 }
 TABLE = "executions"
+BATCH_ROWS = 1_000
+"""As many are in memory before their size is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class QueryLimits:
     rows: int = 10_000
     seconds: float = 20.0
     memory: str = "512MB"
+    answer_bytes: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class LakeQuery:
                 raise QueryTimeout(f"the query took longer than {self._limits.seconds} s") from None
             except duckdb.Error as error:
                 raise BadQuery(str(error)) from None
+            except (pa.ArrowException, ValueError, OverflowError) as error:  # years beyond 9999
+                raise BadQuery(f"the answer holds a value that JSON cannot: {error}") from None
             finally:
                 timer.cancel()
         limit = self._limits.rows
@@ -89,9 +94,13 @@ class LakeQuery:
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Through Arrow, whose times need no further library."""
         wanted = self._limits.rows + 1
-        reader = connection.sql(statement).to_arrow_reader(wanted)
+        reader = connection.sql(statement).to_arrow_reader(min(wanted, BATCH_ROWS))
         rows: list[tuple[Any, ...]] = []
+        room = self._limits.answer_bytes
         for batch in reader:
+            room -= batch.nbytes
+            if room < 0:
+                raise BadQuery(f"the answer is larger than {self._limits.answer_bytes} bytes")
             rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
             if len(rows) >= wanted:
                 break

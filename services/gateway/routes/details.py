@@ -1,19 +1,19 @@
 """`/v1/executions/{id}/…`: steps, artifacts and their content, metrics, logs."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from services.gateway.errors import RangeNotSatisfiable
 from services.gateway.models import LogFilter
 from services.gateway.ranges import ByteRange, byte_range
 from services.gateway.reading import ExecutionReader
 from services.gateway.routes.answers import Listing
-from services.gateway.routes.parameters import Cursor, Limit, number_cursor
+from services.gateway.routes.parameters import Cursor, Limit, Moment, number_cursor
 from shared.views.executions import ArtifactView, LogView, MetricView, StepView
 from shared.web.auth import Caller
 from shared.web.problems import build, title_of
@@ -98,8 +98,8 @@ def _add_logs(router: APIRouter, reader: ExecutionReader) -> None:
         caller: Caller,
         step: Annotated[str | None, Query(description="Name or number of a step.")] = None,
         stream: Literal["stdout", "stderr", "system"] | None = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         cursor: Cursor = None,
         limit: Limit = 100,
         accept: Annotated[str, Header(include_in_schema=False)] = "",
@@ -117,8 +117,8 @@ def _log_filter(
     step: str | None,
     *,
     stream: str | None,
-    since: AwareDatetime | None,
-    until: AwareDatetime | None,
+    since: datetime | None,
+    until: datetime | None,
 ) -> LogFilter:
     numbered = step is not None and step.isascii() and step.isdigit() and len(step) < 10
     return LogFilter(

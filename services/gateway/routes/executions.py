@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime
 
 from services.gateway.bodies import CancelBody, read, read_json
 from services.gateway.models import ExecutionFilter
@@ -17,7 +16,7 @@ from services.gateway.routes.answers import (
     requester,
     run_links,
 )
-from services.gateway.routes.parameters import Cursor, IdempotencyKey, Limit
+from services.gateway.routes.parameters import Cursor, IdempotencyKey, Limit, Moment
 from services.gateway.submission import RunRequests
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.plan import RunSubmission
@@ -94,8 +93,8 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
         ] = None,
         user_id: Annotated[str | None, Query(max_length=255)] = None,
         name: Annotated[str | None, Query(max_length=255)] = None,
-        created_after: AwareDatetime | None = None,
-        created_before: AwareDatetime | None = None,
+        created_after: Moment | None = None,
+        created_before: Moment | None = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listing[ExecutionSummary]:

@@ -1,8 +1,10 @@
 """Query parameters that several resources share."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Header, Query
+from pydantic import AfterValidator, AwareDatetime
 
 from shared.errors import FieldError, InvalidRequest
 
@@ -10,6 +12,17 @@ Limit = Annotated[int, Query(ge=1, le=200, description="Most items to return.")]
 Cursor = Annotated[
     str | None, Query(max_length=256, description="`next_cursor` of the page before.")
 ]
+
+
+def _utc(moment: datetime) -> datetime:
+    """In UTC, as the database wants it; at the ends of the calendar not every moment has a UTC time."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the years 1 to 9999 of UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 IdempotencyKey = Annotated[
     str | None,
     Header(

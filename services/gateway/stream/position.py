@@ -14,6 +14,8 @@ from shared.events.execution import ExecutionEvent
 from shared.work.ports import SEQUENCE_BITS, first_sequence
 
 MAX_HOLES = 1_000
+MAX_NUMBER = 2**63 - 1
+"""What the database can compare with."""
 UNNUMBERED = ("step.progress",)
 
 
@@ -33,6 +35,8 @@ class Position:
         try:
             sequence, _, chunk = text.partition(".")
             position = cls(int(sequence), int(chunk or 0))
+            if max(position.sequence, position.chunk) > MAX_NUMBER:
+                position = cls(-1)
         except ValueError:
             position = cls(-1)
         if min(position.sequence, position.chunk) < 0:

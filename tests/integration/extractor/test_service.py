@@ -50,7 +50,7 @@ async def test_from_webhook_to_answer(place, mongo_database):
         answer = await api.post("/v1/lake/query", json={"sql": sql}, headers=ONE)
         assert answer.json()["rows"] == [["customer-001", "Reserve A Meeting Room", 15]]
         await until(lambda: "customer-001/index/executions.parquet" in lake(place))
-        assert not [key for key in lake(place) if "/deltas/" in key]
+        await until(lambda: not [key for key in lake(place) if "/deltas/" in key])
         stored = await mongo_database.extractions.find_one(
             {"tenant": place.tenant}, ExtractionView.projection()
         )

@@ -133,6 +133,13 @@ def test_a_broken_stream_is_resumed_after_the_last_event(gateway, plan):
     assert seen == [None, "1"]
 
 
+def test_followed_logs_are_json_lines_for_programs(gateway, capsys):
+    play(gateway)
+    assert run(["logs", "-f", RUN, "--json"]) == PASSED
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["data"]["text"] == "hello\n"
+
+
 def test_logs_filter_is_the_gateways(gateway, capsys):
     play(gateway)
     assert run(["logs", RUN, "--step", "one", "--stream", "stderr"]) == PASSED

@@ -211,6 +211,39 @@ async def test_artifacts_are_kept_and_never_from_outside_the_working_directory(b
     assert await bench.objects.get(stored.key) == b"hi\n"
 
 
+@pytest.mark.breaks
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm -r $CADENZA_ARTIFACTS; ln -s {outside} $CADENZA_ARTIFACTS",
+        "mv $(dirname $CADENZA_OUTPUT) ../gone; ln -s {outside} $(dirname $CADENZA_OUTPUT)",
+        "cd /; rm -r $HOME; ln -s {outside} $HOME",
+    ],
+)
+async def test_a_link_in_the_place_of_a_folder_is_not_followed(bench, command):
+    outside = bench.tmp_path / "outside"
+    (outside / "artifacts").mkdir(parents=True)
+    for place in (outside, outside / "artifacts"):
+        (place / "environ").write_text("private")
+    rules = [{"path": path} for path in ("environ", "../../../../outside/*", "a**b", ".")]
+    journal = await bench.run(shell(command.format(outside=outside), "a", artifacts=rules))
+    assert journal.ended.status == "completed", journal.ends
+    assert journal.artifacts == []
+
+
+@pytest.mark.breaks
+@pytest.mark.parametrize(
+    "instead", ["mkfifo {log}", "ln -s /proc/self/environ {log}", "rm -r $(dirname {log})"]
+)
+async def test_a_command_that_takes_the_place_of_its_log_file_holds_up_nobody(bench, instead):
+    command = instead.format(log="$(dirname $CADENZA_OUTPUT)/output.log")
+    run = bench.run(shell(f"{command}; sleep 0.1; seq 1 2000", "a"))
+    journal = await asyncio.wait_for(run, 10)
+    assert journal.ended.status == "completed", journal.ends
+    assert len(journal.text_of("a").splitlines()) == 2000
+    assert journal.artifacts == []
+
+
 async def test_a_large_output_and_a_long_log_become_artifacts(bench):
     journal = await bench.run(
         shell(

@@ -38,6 +38,21 @@ async def test_rows_have_a_limit(table):
     assert found.truncated
 
 
+async def test_answers_have_a_limit(table):
+    small = LakeQuery(QueryLimits(answer_bytes=100_000))
+    assert len((await small.run("SELECT repeat('x', 50) FROM range(1000)", table)).rows) == 1000
+    with pytest.raises(BadQuery, match="larger than 100000 bytes"):
+        await small.run("SELECT repeat('x', 50) FROM range(10000)", table)
+
+
+@pytest.mark.parametrize(
+    "value", ["'infinity'::TIMESTAMP", "'-infinity'::DATE", "TIMESTAMP '294247-01-10'"]
+)
+async def test_what_has_no_json_is_the_questions_fault(table, value):
+    with pytest.raises(BadQuery):
+        await QUERY.run(f"SELECT {value}", table)
+
+
 async def test_time_has_a_limit(table):
     with pytest.raises(QueryTimeout):
         await QUERY.run("SELECT count(*) FROM range(100000) a, range(1000000) b", table)

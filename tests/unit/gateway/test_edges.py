@@ -2,14 +2,17 @@
 
 import hashlib
 import hmac
+import sys
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from services.gateway.bodies import CancelBody, ExtractionBody, ScanBody, read, read_json
 from services.gateway.errors import BadSignature, RangeNotSatisfiable
 from services.gateway.intake import content_hash
 from services.gateway.ranges import ByteRange, byte_range
 from services.gateway.routes.executions import EXAMPLE
+from services.gateway.routes.parameters import Moment
 from services.gateway.signatures import Signatures
 from shared.errors import InvalidRequest
 from shared.plans.validation import validate_submission
@@ -87,6 +90,29 @@ def test_the_hash_is_of_content_and_tenant():
     assert content_hash("demo", a) == content_hash("demo", b)
     assert content_hash("demo", a) != content_hash("other", a)
     assert content_hash("demo", a) != content_hash("demo", a | {"x": 2})
+
+
+def test_the_hash_is_of_any_text_that_json_can_hold():
+    assert content_hash("a", {"x": "\ud800"}) != content_hash("a", {"x": "\udfff"})
+
+
+def test_what_cannot_be_hashed_is_nested_too_deeply():
+    body: dict = {}
+    for _ in range(sys.getrecursionlimit() + 1):
+        body = {"a": body}
+    with pytest.raises(InvalidRequest, match="too deeply"):
+        content_hash("a", body)
+
+
+def test_moments_are_in_utc_and_within_its_years():
+    moments = TypeAdapter(Moment)
+    assert (
+        moments.validate_python("2026-01-01T01:00:00+01:00").isoformat()
+        == "2026-01-01T00:00:00+00:00"
+    )
+    for beyond in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        with pytest.raises(ValidationError, match="outside the years"):
+            moments.validate_python(beyond)
 
 
 def test_signatures():

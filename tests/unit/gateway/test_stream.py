@@ -80,7 +80,9 @@ def test_a_position_survives_its_text():
     assert str(Position.parse(None)) == "0"
 
 
-@pytest.mark.parametrize("text", ["x", "1.x", "-1", "1.-1", "1.2.3"])
+@pytest.mark.parametrize(
+    "text", ["x", "1.x", "-1", "1.-1", "1.2.3", str(2**63), f"1.{2**63}", "9" * 5000]
+)
 def test_what_is_no_position_is_refused(text):
     with pytest.raises(InvalidRequest):
         Position.parse(text)

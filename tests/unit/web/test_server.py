@@ -87,6 +87,17 @@ async def exchange(server: WebServer, request: bytes) -> bytes:
     return answer
 
 
+async def test_an_answer_under_way_goes_nowhere_once_what_follows_is_refused(server, caplog):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /slow?seconds=0.1 HTTP/1.1\r\nHost: x\r\n\r\n\0no http\r\n\r\n")
+    answer = await reader.read()
+    await asyncio.sleep(0.3)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"slow" not in answer
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_serves_and_leaves_signals_alone(begun):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     server = make(begun)
