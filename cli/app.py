@@ -29,6 +29,7 @@ def _leave(code: int | None, **_: object) -> None:
 app = typer.Typer(
     result_callback=_leave,
     help="Run tests, follow them, and ask what happened.",
+    epilog="Exit codes: 0 passed, 1 failed, 2 wrong usage or refused, 3 the platform cannot be reached.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -48,4 +48,6 @@ def _sentence(status: int, problem: dict[str, object]) -> str:
         for error in (errors if isinstance(errors, list) else [])
         if isinstance(error, dict)
     ]
+    if lines and detail.startswith(lines[0]):  # "the first of them (and 2 more)"
+        return "\n  ".join(lines)
     return "\n  ".join([detail, *(line for line in lines if line != detail)])

@@ -10,11 +10,19 @@ from cli.settings import CliSettings
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", help="Address of the gateway (CADENZA_URL).", show_default=False),
+    typer.Option(
+        "--url",
+        help="Address of the gateway; else CADENZA_URL, else the sandbox.",
+        show_default=False,
+    ),
 ]
 ApiKey = Annotated[
     str | None,
-    typer.Option("--api-key", help="Key of the caller (CADENZA_API_KEY).", show_default=False),
+    typer.Option(
+        "--api-key",
+        help="Key of the caller; else CADENZA_API_KEY, else the sandbox's.",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON, for programs.")]
 ExecutionId = Annotated[str, typer.Argument(help="Id of the execution.", show_default=False)]

@@ -92,7 +92,7 @@ def steps_table(steps: Iterable[Mapping[str, Any]]) -> Table:
                 status(step.get("status")),
                 duration(step.get("duration_ms")),
                 (step.get("retry_count") or 0) + 1 if step.get("started_at") else "",
-                short(step.get("reason") or step.get("error") or step.get("output")),
+                short(step.get("error") or step.get("reason") or step.get("output")),
             )
             for step in steps
         ),

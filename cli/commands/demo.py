@@ -55,7 +55,7 @@ def _what_next(services: dict[str, str], execution_id: str) -> None:
         f"curl -H 'X-API-Key: demo-key' {gateway}/v1/executions",
         f"curl -N -H 'X-API-Key: demo-key' {gateway}/v1/executions/{execution_id}/events",
         f"curl -H 'X-API-Key: demo-key' {proxy}/v1/commands",
-        *(f"{address}/docs" for name, address in services.items() if name != "executor"),
+        *(f"{address}/docs ({name})" for name, address in services.items() if name != "executor"),
     ):
         console.print(f"  {line}", soft_wrap=True)
     console.print("Ctrl-C stops everything; the next start finds its data again.")

@@ -7,7 +7,7 @@ import typer
 from cli.client import Client, Json
 from cli.exits import FAILED, PASSED
 from cli.options import ApiKey, AsJson, Url, gateway
-from cli.output import console, duration, print_json, status, table
+from cli.output import console, duration, errors, print_json, status, table
 from cli.waiting import until
 
 ENDED = ("completed", "failed", "cancelled", "partial")
@@ -56,6 +56,10 @@ def show_scan(answer: Json, found: list[Json]) -> None:
         duration(answer.get("duration_ms")),
         f"{answer.get('discovered', len(found))} resources in {len(answer.get('scopes') or [])} scopes",
     )
+    if answer.get("reason") or answer.get("error"):
+        errors.print(f"{answer.get('reason') or ''} {answer.get('error') or ''}".strip())
+    if not found:
+        return
     rows = (
         (r["service"], r["resource_type"], r["region"], r["identifier"], r.get("name") or "")
         for r in found

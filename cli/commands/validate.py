@@ -19,7 +19,7 @@ def validate(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check a plan without running it."""
+    """Check a plan without running it; leave with 0 when it is valid and 1 when it is not."""
     plan = load_plan(file)
     with gateway(url, api_key) as client:
         try:

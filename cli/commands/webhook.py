@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Client, Json
-from cli.exits import PASSED
+from cli.exits import PASSED, Usage
 from cli.options import ApiKey, AsJson, Url, gateway
 from cli.output import console, print_json
 from cli.settings import CliSettings
@@ -30,6 +30,10 @@ def send(
 ) -> int:
     """Say that an execution has ended, with the API key or, for a --tenant, with a signature."""
     secret = CliSettings().webhook_secret
+    if tenant and not secret:
+        raise Usage(
+            "--tenant signs the webhook: set CADENZA_WEBHOOK_SECRET to the tenant's secret."
+        )
     with gateway(url, api_key) as client:
         body = {"customerId": customer, "executionId": execution}
         answer = send_webhook(

@@ -1,6 +1,6 @@
 """Runs commands and a plan inside this program: no broker, no database, no service.
 
-pip install cadenza && python run.py
+In a checkout: pip install . && python examples/02-library/run.py
 """
 
 import asyncio

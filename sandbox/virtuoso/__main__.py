@@ -12,17 +12,21 @@ from sandbox.virtuoso.world import DATA
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.virtuoso", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8090)
+    parser.add_argument("--host", default="127.0.0.1", help="address (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8090, help="port (default %(default)s)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with sample data")
     parser.add_argument("--token", action="append", help=f"accepted token (default {TOKEN})")
     parser.add_argument("--latency-ms", type=float, default=0, help="added to every answer")
-    parser.add_argument("--rate-429", type=float, default=0, help="share answered 429")
-    parser.add_argument("--rate-500", type=float, default=0, help="share answered 500")
-    parser.add_argument("--drop", type=float, default=0, help="share broken off")
-    parser.add_argument("--html", type=float, default=0, help="share answered with a login page")
+    parser.add_argument("--rate-429", type=float, default=0, help="share answered 429, 0 to 1")
+    parser.add_argument("--rate-500", type=float, default=0, help="share answered 500, 0 to 1")
+    parser.add_argument("--drop", type=float, default=0, help="share broken off, 0 to 1")
+    parser.add_argument(
+        "--html", type=float, default=0, help="share answered with a login page, 0 to 1"
+    )
     parser.add_argument("--drift", action="store_true", help="answers in a changed shape")
-    parser.add_argument("--step-ms", type=int, default=40, help="length of a step of a run")
+    parser.add_argument(
+        "--step-ms", type=int, default=40, help="length of a step of a run (default %(default)s)"
+    )
     return parser.parse_args(argv)
 
 

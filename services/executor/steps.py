@@ -121,7 +121,7 @@ class StepRun:
         if self._step.artifacts:
             await self._warn_of_missing_files(output)
         spooled = await output.close()
-        stored = await self._keep(folder, attempt, spooled, outcome)
+        stored = await self._keep(folder, attempt, spooled, outcome, redactor=redactor)
         scope.outputs[self._step.name] = outcome.outputs
         return self._end(outcome, stored, resolved.input)
 
@@ -209,7 +209,13 @@ class StepRun:
             await output.emit("system", f"artifact '{path}' matches no file\n")
 
     async def _keep(
-        self, folder: TryFolder, attempt: str, spooled: Path | None, outcome: Outcome
+        self,
+        folder: TryFolder,
+        attempt: str,
+        spooled: Path | None,
+        outcome: Outcome,
+        *,
+        redactor: Redactor,
     ) -> Artifact | None:
         """Keep files, a long log and a large output; returns where the output lies when it is too large."""
         scope = self._scope
@@ -224,7 +230,8 @@ class StepRun:
         if spooled is not None:
             files.append(Found(spooled, "output.log", "log"))
         for file in files:
-            await self._journal.artifact(await keeper.keep(file))
+            named = replace(file, name=redactor.redact(file.name))
+            await self._journal.artifact(await keeper.keep(named))
         data = json.dumps(outcome.outputs, ensure_ascii=False).encode() if outcome.outputs else b""
         if len(data) <= self._parts.inline_output:
             return None

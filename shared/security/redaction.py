@@ -135,7 +135,7 @@ class RedactedStream:
         return self._redactor.redact_bytes(rest)
 
     def cut_off(self) -> bytes:
-        """What was held back of a stream that goes on but is not kept: without what may be the beginning of a secret."""
+        """What was held back of a stream whose rest is not kept: without what may be the beginning of a secret."""
         rest = self._redactor.mask_known(self._rest)
         self._rest = rest[: len(rest) - self._redactor.held_back(rest)]
         return self.flush()

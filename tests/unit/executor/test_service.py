@@ -244,6 +244,13 @@ async def test_a_command_that_takes_the_place_of_its_log_file_holds_up_nobody(be
     assert journal.artifacts == []
 
 
+async def test_names_of_artifacts_hold_no_secrets(bench):
+    command = "echo x > $CADENZA_ARTIFACTS/${{ secrets.token }}.txt"
+    journal = await bench.run(shell(command, "a"))
+    assert [a.name for a in journal.artifacts] == ["[redacted].txt"]
+    assert await bench.objects.get(journal.artifacts[0].key) == b"x\n"
+
+
 async def test_a_large_output_and_a_long_log_become_artifacts(bench):
     journal = await bench.run(
         shell(

@@ -142,6 +142,12 @@ def test_a_stream_holds_back_only_what_may_be_a_secret():
     assert stream.flush()
 
 
+def test_a_stream_that_is_cut_off_ends_before_what_may_be_a_secret():
+    stream = Redactor(["hunter2-hunter2"]).stream()
+    out = stream.feed(b"one\ntwo hunter2-hunter2 hunter2-hu")
+    assert out + stream.cut_off() == b"one\ntwo [redacted] "
+
+
 def test_bytes_and_surrogates_pass_unharmed():
     assert (
         Redactor(["abcd"]).redact_bytes(b"\xff\xfeabcd\x00")
