@@ -2,6 +2,7 @@
 nothing. Exit codes: 0 ended by a signal, 1 failed, 2 a setting is wrong.
 """
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -48,7 +49,15 @@ def main(
     build: Callable[[S], App],
     uvloop: bool = False,
 ) -> int:
-    """Load the settings, then check or serve; returns the exit code."""
+    """Load the settings, then check or serve; returns the exit code. Unknown arguments end it with 2 and the usage."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{card.name}",
+        description=f"{card.title}. Settings come from the environment; see .env.example.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="build everything, connect nothing, say what is used"
+    )
+    arguments = parser.parse_args(list(argv))
     try:
         settings = load(settings_class)
     except ConfigurationError as error:
@@ -62,7 +71,7 @@ def main(
         app = build(settings)
         return await serve(app.resources, health=app.health, settings=settings.runtime)
 
-    if "--check" in argv:
+    if arguments.check:
         return run(check)
     logging.configure(settings.telemetry, card.name, secrets=secrets_of(settings))
     provider = tracing.configure(settings.telemetry, card.name)
@@ -81,4 +90,6 @@ def _print(card: Card, app: App) -> None:
         **card.plug_ins,
     }
     for name, values in rows.items():
+        if not values:
+            continue
         print(f"{name}: {', '.join(values)}")  # noqa: T201 - the answer to the person who asked

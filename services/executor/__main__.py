@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
         return guardian.run([sys.executable, "-m", "services.executor", *argv])
     from services.executor import worker
 
-    return worker.main(argv, link)
+    return worker.main([word for word in argv if not word.startswith(guardian.ARGUMENT)], link)
 
 
 if __name__ == "__main__":

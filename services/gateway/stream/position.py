@@ -51,9 +51,13 @@ class Position:
         return f"{self.sequence}.{self.chunk}" if self.chunk else str(self.sequence)
 
     def misses(self, event: ExecutionEvent) -> bool:
-        """True when a state change before this event has not been delivered."""
-        if event.type in UNNUMBERED or event.type == "step.log":
+        """True when something before this event has not been delivered: it is in the documents, or about to be."""
+        if event.type in UNNUMBERED:
             return False
+        if event.type == "step.log":
+            chunk = int(event.data.get("chunk", 0))
+            delivered = max(first_sequence(chunk >> SEQUENCE_BITS), self.chunk)
+            return chunk > delivered + 1
         return event.prev is not None and event.prev > self.sequence
 
     def take(self, event: ExecutionEvent) -> bool:
