@@ -41,6 +41,9 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     )
     result["accept"] = await _accept(stack, int(ACCEPTED * scale))
     result["memory_mb"] = stack.memory_mb()
+    result["idle_memory_mb"] = await asyncio.to_thread(
+        stack.idle_memory_mb, ("extractor", "proxy", "scanner")
+    )
     return result
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,6 +81,16 @@ class Stack:
             name: round(sum(process.memory_info().rss for process in processes) / 2**20, 1)
             for name, processes in self.processes().items()
         }
+
+    def idle_memory_mb(self, names: Sequence[str]) -> dict[str, float]:
+        """Resident memory of services that are no part of the path, each started for this alone, MiB."""
+        found = {}
+        for name in names:
+            module = self._service(name)
+            module.start()
+            found[name] = round(psutil.Process(module.pid).memory_info().rss / 2**20, 1)
+            module.stop()
+        return found
 
     def _service(self, name: str) -> Module:
         port = free_port()

@@ -46,6 +46,9 @@ class Collector:
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 
+    def services_of(self, trace: str) -> set[str]:
+        return {service for service, _, found in self.spans if found == trace}
+
     def close(self):
         self.server.shutdown()
         self.server.server_close()
@@ -65,12 +68,10 @@ def test_one_trace_from_request_to_run(kafka_process, mongo_process, tmp_path):
             )
             cadenza.wait_final(execution_id)
             cadenza.until(
-                lambda: (
-                    {service for service, _, trace in collector.spans if trace == TRACE}
-                    >= {"gateway", "executor"}
-                ),
+                lambda: collector.services_of(TRACE) >= {"gateway", "executor"},
                 timeout=20,
                 what=f"spans of both services, have {collector.spans}",
             )
+            assert "run" in {name for _, name, trace in collector.spans if trace == TRACE}
     finally:
         collector.close()
