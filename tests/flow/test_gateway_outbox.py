@@ -169,30 +169,3 @@ async def test_a_request_of_which_nothing_ever_comes_is_rejected(
 
         assert (await eventually(given_up))["reason"] == "rejected"
         assert ids_sent(sender) == [run_id] * 3
-
-
-@pytest.mark.breaks
-async def test_the_database_away_is_a_quick_503_and_nothing_is_forgotten(
-    own_mongo, kafka_settings, tmp_path, sender
-):
-    from tests.conftest import mongo_settings_of
-
-    settings = mongo_settings_of(own_mongo)
-    async with running(
-        settings, kafka_settings, tmp_path, parts={"sender": sender}, storage_timeout_ms=500
-    ) as gateway:
-        assert (await gateway.submit(a_run())).status_code == 202
-        await asyncio.to_thread(own_mongo.stop)
-        started = asyncio.get_running_loop().time()
-        answers = await asyncio.gather(*(gateway.submit(a_run()) for _ in range(20)))
-        assert asyncio.get_running_loop().time() - started < 8
-        assert {one.status_code for one in answers} == {503}
-        assert all(int(one.headers["retry-after"]) >= 1 for one in answers)
-        assert (await gateway.client.get("/health")).status_code == 200
-        assert (await gateway.client.get("/health/ready")).status_code == 503
-        await asyncio.to_thread(own_mongo.start)
-
-        async def works_again():
-            return (await gateway.submit(a_run())).status_code == 202
-
-        await eventually(works_again, seconds=30)
