@@ -9,6 +9,7 @@ parts report trouble (`report`); `ready` folds it all.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -124,6 +125,7 @@ async def serve(resources: Sequence[Resource], *, health: Health, settings: Runt
         health.starting = False
         if code is None:
             log.info("runtime.started", parts=[part.name for part in touched])
+            _spare_the_collector()
             await ended.wait()
             code = 0
     finally:
@@ -133,6 +135,15 @@ async def serve(resources: Sequence[Resource], *, health: Health, settings: Runt
             loop.remove_signal_handler(number)
     log.info("runtime.stopped", exit_code=code)
     return code
+
+
+def _spare_the_collector() -> None:
+    """What a started process is made of stays: the collector need not look at it again. Nearly all that a request or
+    a run leaves behind goes by reference count, so the collector may also come less often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def _start(
@@ -188,8 +199,7 @@ async def _stop(started: Sequence[Resource], *, budget: float) -> None:
 def run(main: Callable[[], Coroutine[Any, Any, int]], *, uvloop: bool = False) -> int:
     """Run `main` in a new event loop and return its exit code; a wrong setting ends in a sentence and 2.
 
-    `uvloop` suits HTTP services; whoever starts processes stays on asyncio: uvloop forks plainly, 386 a second
-    against 1,500.
+    Under `uvloop` a process is not to be started through the loop, which forks plainly (386 a second against 1,500).
     """
     try:
         with asyncio.Runner(loop_factory=_uvloop if uvloop else None) as runner:

@@ -1,12 +1,12 @@
-"""What the runs of one executor share, what the steps of one run share, and the folders of one try."""
+"""What the runs of one executor share, and what the steps of one run share."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from services.executor.commands.base import Command, ProcessRunner
+from services.executor.folders import RunFolder
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
@@ -42,41 +42,8 @@ class RunScope:
     tenant: str
     plan: Plan
     inputs: Mapping[str, Any]
-    folder: Path
-    """The run's own folder; the commands' working directory lies in it."""
+    folder: RunFolder
     stop: asyncio.Event
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
-
-    @property
-    def working_dir(self) -> Path:
-        return self.folder / "work"
-
-    def folder_of(self, step_id: int, attempt: str) -> "TryFolder":
-        """Where one try leaves what is not in the working directory."""
-        return TryFolder(self.folder / f"{step_id}-{attempt}")
-
-    def make(self, folder: "TryFolder") -> None:
-        """Make the working directory and the try's folders. Raises OSError."""
-        self.working_dir.mkdir(parents=True, exist_ok=True)
-        folder.artifacts.mkdir(parents=True)
-
-
-@dataclass(frozen=True, slots=True)
-class TryFolder:
-    """Files of one try of one step."""
-
-    root: Path
-
-    @property
-    def artifacts(self) -> Path:
-        return self.root / "artifacts"
-
-    @property
-    def outputs(self) -> Path:
-        return self.root / "outputs.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "output.log"

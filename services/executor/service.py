@@ -13,6 +13,7 @@ import structlog
 
 from services.executor import plans
 from services.executor.errors import PlanUnavailable
+from services.executor.folders import RunFolder
 from services.executor.models import RunEnd
 from services.executor.ports import Journal, Journals
 from services.executor.processes.environment import EXECUTION_ID
@@ -74,7 +75,7 @@ class Executor:
             return RunEnd("failed", "rejected", _first(error))
         except PlanUnavailable as error:
             return RunEnd("failed", error.code, error.message)
-        folder = self._folders.folder_of(claim.id, claim.epoch)
+        folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch))
         run = Run(_scope(claim, plan, folder), parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
@@ -85,10 +86,15 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         finally:
             del self._running[claim.id]
-            if self._parts.owner is not None and folder.exists():
-                end_leftovers(f"{EXECUTION_ID}={claim.id}")
-            if folder.exists():  # it may hold a million files; the other runs do not wait for that
-                await asyncio.to_thread(self._folders.remove, folder)
+            if folder.made:
+                await self._clear(claim.id, folder)
+
+    async def _clear(self, execution_id: str, folder: RunFolder) -> None:
+        """Nothing of the run is left: no process, no file."""
+        if self._parts.owner is not None:
+            end_leftovers(f"{EXECUTION_ID}={execution_id}")
+        if not folder.remove_empty():  # it may hold a million files; others do not wait for that
+            await asyncio.to_thread(self._folders.remove, folder.root)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:
         raw = document.get("plan")
@@ -99,7 +105,7 @@ class Executor:
         return validate_plan(raw)
 
 
-def _scope(claim: Claim, plan: Plan, folder: Path) -> RunScope:
+def _scope(claim: Claim, plan: Plan, folder: RunFolder) -> RunScope:
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,

@@ -17,6 +17,7 @@ import structlog
 from services.executor.artifacts import ArtifactKeeper, Found, find, unmatched
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
+from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
 from services.executor.models import Artifact, Sample, StepEnd
 from services.executor.planning.data import resolve_step, secrets_of
@@ -25,7 +26,7 @@ from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Limits
 from services.executor.processes.model import Sample as ProcessSample
-from services.executor.scope import RunParts, RunScope, TryFolder
+from services.executor.scope import RunParts, RunScope
 from shared.errors import CadenzaError, NotFound
 from shared.plans.plan import Step
 from shared.security.redaction import Redactor
@@ -82,7 +83,7 @@ class StepRun:
 
     async def _try(self, attempt: str) -> StepEnd:
         try:
-            folder = self._scope.folder_of(self._id, attempt)
+            folder = self._scope.folder.of_try(self._id, attempt)
             output = StepLog(
                 self._journal,
                 self._parts.clock,
@@ -107,7 +108,7 @@ class StepRun:
         redactor = Redactor(secrets.values())
         command = self._parts.commands.get(str(resolved.command.get("type")))
         if command.uses_files:
-            scope.make(folder)
+            scope.folder.make(folder)
         context = self._context(
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
@@ -165,10 +166,10 @@ class StepRun:
     ) -> CommandContext:
         timeout = self._step.timeout_seconds or self._parts.default_timeout
         return CommandContext(
-            working_dir=self._scope.working_dir,
+            working_dir=self._scope.folder.working_dir,
             env=build_environment(
                 self._parts.inherited,
-                working_dir=self._scope.working_dir,
+                working_dir=self._scope.folder.working_dir,
                 declared=env,
                 platform={
                     EXECUTION_ID: self._scope.execution_id,
@@ -204,7 +205,7 @@ class StepRun:
         )
 
     async def _warn_of_missing_files(self, output: StepLog) -> None:
-        rules, working_dir = self._step.artifacts, self._scope.working_dir
+        rules, working_dir = self._step.artifacts, self._scope.folder.working_dir
         for path in await asyncio.to_thread(unmatched, rules, working_dir) if rules else ():
             await output.emit("system", f"artifact '{path}' matches no file\n")
 
@@ -222,10 +223,10 @@ class StepRun:
         prefix = f"{scope.tenant}/artifacts/{scope.execution_id}/{self._id}/{attempt}"
         keeper = ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
         files: list[Found] = []
-        if folder.root.exists():
+        if scope.folder.holds_artifacts(folder) or (self._step.artifacts and scope.folder.made):
             # A command may leave a million files, and looking through them must not hold up the other runs.
             files += await asyncio.to_thread(
-                find, self._step.artifacts, scope.working_dir, folder.artifacts
+                find, self._step.artifacts, scope.folder.working_dir, folder.artifacts
             )
         if spooled is not None:
             files.append(Found(spooled, "output.log", "log"))

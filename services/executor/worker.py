@@ -20,11 +20,11 @@ CARD = service.Card(
 
 
 def main(argv: Sequence[str], link: GuardianLink | None) -> int:
-    """Serve under the guardian behind `link`, or check. On asyncio: uvloop starts processes by plain fork."""
+    """Serve under the guardian behind `link`, or check."""
 
     def build(settings: ExecutorSettings) -> service.App:
         if link is None:
             return build_app(settings)
         return build_app(settings, owner_mark=link.owner, live_until=link.live_until)
 
-    return service.main(argv, card=CARD, settings_class=ExecutorSettings, build=build)
+    return service.main(argv, card=CARD, settings_class=ExecutorSettings, build=build, uvloop=True)

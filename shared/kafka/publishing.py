@@ -7,6 +7,7 @@ memory; further ones fail at once. An event larger than the topic allows fails a
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -22,7 +23,7 @@ from shared.errors import (
 )
 from shared.events.base import Event
 from shared.kafka.connection import connection_options, translate
-from shared.kafka.producer import Headers, Placed, Producer
+from shared.kafka.producer import Headers, Message, Placed, Producer
 from shared.kafka.topics import BY_NAME
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
@@ -86,8 +87,8 @@ class KafkaEventPublisher:
         return self._producer is not None and await self._producer.reaches_broker()
 
     async def publish(self, event: Event) -> None:
-        answer = await self._send_event(event, await self._current())
-        await answer
+        message = self._message(event)
+        await (await self._send(event.topic, message.key, message.value, message.headers))
 
     async def publish_many(self, events: Sequence[Event]) -> list[Exception | None]:
         """Publish in the order given, keeping it per key; one result per event, None for success.
@@ -95,7 +96,7 @@ class KafkaEventPublisher:
         An event that can never be sent fails alone; after any other failure later events of its key are not sent.
         """
         results: list[Exception | None] = [None] * len(events)
-        answers: list[tuple[int, asyncio.Future[Placed]]] = []
+        lanes: dict[tuple[str, int], list[tuple[int, Message]]] = defaultdict(list)
         halted: set[tuple[str, str]] = set()
         producer: Producer | None = None
         for index, event in enumerate(events):
@@ -103,45 +104,45 @@ class KafkaEventPublisher:
             try:
                 if lane in halted:
                     raise BrokerUnavailable("an earlier event of this key was not sent")
+                message = self._message(event)
+                self._check_room(index)
                 # One producer for all: a replacement would let a later event overtake a failed one.
                 producer = producer or await self._current()
-                answers.append((index, await self._send_event(event, producer)))
+                partition = await producer.partition_of(event.topic, message.key)
+                lanes[event.topic, partition].append((index, message))
             except CadenzaError as error:
                 results[index] = error
                 if not isinstance(error, PermanentError):
                     halted.add(lane)
-        settled = await asyncio.gather(*(answer for _, answer in answers), return_exceptions=True)
-        for (index, _), outcome in zip(answers, settled, strict=True):
-            results[index] = outcome if isinstance(outcome, Exception) else None
+        if producer is not None:
+            await asyncio.gather(*(_fill(results, producer, *lane) for lane in lanes.items()))
         return results
 
     async def send_raw(
         self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str | bytes]
     ) -> Placed:
         """Send bytes as they are; returns partition and offset once every replica in sync has them."""
-        answer = await self._send(await self._current(), topic, key, value, headers)
-        return await answer
+        wire = _wire(headers)
+        self._check_size(topic, key, value, wire)
+        return await (await self._send(topic, key, value, wire))
 
-    async def _send_event(self, event: Event, producer: Producer) -> asyncio.Future[Placed]:
+    async def _send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Headers
+    ) -> asyncio.Future[Placed]:
+        producer = await self._current()
+        self._check_room()
+        return await producer.send(topic, key, value, headers)
+
+    def _message(self, event: Event) -> Message:
+        """The event as it goes on the wire. Raises InvalidRequest and TooLarge."""
         headers = event.cloudevents_headers() | dict(self._trace_headers())
         try:
             key, body = event.key().encode(), event.body()
         except ValueError as error:  # lone surrogates, above all
             raise InvalidRequest(f"the event cannot be written: {type(error).__name__}") from error
-        return await self._send(producer, event.topic, key, body, headers)
-
-    async def _send(
-        self,
-        producer: Producer,
-        topic: str,
-        key: bytes | None,
-        value: bytes,
-        headers: Mapping[str, str | bytes],
-    ) -> asyncio.Future[Placed]:
-        wire = [(name, v.encode() if isinstance(v, str) else v) for name, v in headers.items()]
-        self._check_size(topic, key, value, wire)
-        self._check_room()
-        return await producer.send(topic, key, value, wire)
+        message = Message(key, body, _wire(headers))
+        self._check_size(event.topic, *message)
+        return message
 
     def _check_size(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
         largest = self._largest.get(topic, self._settings.max_message_bytes)
@@ -149,8 +150,8 @@ class KafkaEventPublisher:
         if size > largest:
             raise TooLarge(f"an event of {size} bytes is larger than {topic} allows ({largest})")
 
-    def _check_room(self) -> None:
-        if self.waiting >= self._max_waiting:
+    def _check_room(self, more: int = 0) -> None:
+        if self.waiting + more >= self._max_waiting:
             raise BrokerUnavailable(f"{self.waiting} events wait for Kafka already")
 
     async def _current(self) -> Producer:
@@ -215,3 +216,19 @@ class KafkaEventPublisher:
             max_batch_size=BATCH_BYTES,
             max_request_size=max(self._largest.values()),
         )
+
+
+def _wire(headers: Mapping[str, str | bytes]) -> Headers:
+    return [(name, v.encode() if isinstance(v, str) else v) for name, v in headers.items()]
+
+
+async def _fill(
+    results: list[Exception | None],
+    producer: Producer,
+    lane: tuple[str, int],
+    numbered: Sequence[tuple[int, Message]],
+) -> None:
+    """Send what goes to one partition, and note what became of it."""
+    outcomes = await producer.send_all(*lane, [message for _, message in numbered])
+    for (index, _), outcome in zip(numbered, outcomes, strict=True):
+        results[index] = outcome

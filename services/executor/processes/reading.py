@@ -50,7 +50,6 @@ class PipeReader:
 
     def close(self) -> None:
         """Give the descriptor back; a process that still writes gets SIGPIPE."""
-        self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
 
     def _may_go_on(self, size: int) -> bool:

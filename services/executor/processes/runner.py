@@ -107,9 +107,10 @@ class LocalProcessRunner:
         reading: Sequence["asyncio.Future[None]"],
     ) -> None:
         """Take what is still in the pipes; whoever of the group is left after that is ended."""
-        _, pending = await asyncio.wait(reading, timeout=self._drain)
+        if not all(stream.done() for stream in reading):
+            await asyncio.wait(reading, timeout=self._drain)
         tree.signal_group(signal.SIGKILL)
-        if pending:
+        if not all(stream.done() for stream in reading):
             for pump in pumps:
                 pump.stop()
         await asyncio.gather(*reading)
@@ -130,17 +131,20 @@ async def _first_of(
     reading: Sequence["asyncio.Future[None]"],
 ) -> BaseException | None:
     """Wait for the exit, the cancel or the deadline. An error of the log sink comes back: output must not be lost."""
-    open_streams = set(reading)
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        waited: set[asyncio.Future[Any]] = {child.exited, cancelled, *open_streams}
-        done, _ = await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        for task in done & open_streams:
-            if (error := task.exception()) is not None:
-                return error
-        if not done or child.exited in done or cancelled in done:
-            return None
-        open_streams -= done  # closed early: the process goes on
+    news = asyncio.Event()  # one waiter for all: a stream that is closed early is no news
+    child.exited.add_done_callback(lambda _: news.set())
+    cancelled.add_done_callback(lambda _: news.set())
+    for stream in reading:
+        stream.add_done_callback(lambda ended: news.set() if _error_of(ended) else None)
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(left):
+            await news.wait()
+    return next((error for stream in reading if (error := _error_of(stream))), None)
+
+
+def _error_of(stream: "asyncio.Future[None]") -> BaseException | None:
+    return stream.exception() if stream.done() and not stream.cancelled() else None
 
 
 async def _exit_of(child: Child) -> Exit:

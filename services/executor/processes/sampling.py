@@ -99,6 +99,9 @@ class Sampler:
         while self._watches:
             wait = min(watch.due for watch in self._watches) - time.monotonic()
             await asyncio.sleep(max(wait, SHORTEST_PAUSE_SECONDS))
+            now = time.monotonic()
+            if not any(watch.due <= now for watch in self._watches):
+                continue  # those that were due have ended
             table = await asyncio.to_thread(snapshot)
             now = time.monotonic()
             for watch in list(self._watches):

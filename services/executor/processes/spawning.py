@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from services.executor.processes.model import MIB, Limits, ProcessSpec
@@ -53,7 +54,7 @@ def spawn(spec: ProcessSpec, limits: Limits) -> Child:
             _with_limits(spec, limits),
             cwd=spec.working_dir,
             env=dict(spec.env),
-            stdin=subprocess.DEVNULL,
+            stdin=_nothing(),
             stdout=out_write,
             stderr=err_write,
             start_new_session=True,
@@ -68,6 +69,12 @@ def spawn(spec: ProcessSpec, limits: Limits) -> Child:
     os.set_blocking(out_read, False)
     os.set_blocking(err_read, False)
     return Child(process.pid, out_read, err_read, _await_exit(process))
+
+
+@cache
+def _nothing() -> int:
+    """Standard input of every process; opened once instead of with each."""
+    return os.open(os.devnull, os.O_RDONLY)
 
 
 def _with_limits(spec: ProcessSpec, limits: Limits) -> Sequence[str]:

@@ -222,8 +222,8 @@ async def test_artifacts_are_kept_and_never_from_outside_the_working_directory(b
 )
 async def test_a_link_in_the_place_of_a_folder_is_not_followed(bench, command):
     outside = bench.tmp_path / "outside"
-    (outside / "artifacts").mkdir(parents=True)
-    for place in (outside, outside / "artifacts"):
+    for place in (outside, outside / "artifacts-1-1.1", outside / "work"):
+        place.mkdir(parents=True, exist_ok=True)
         (place / "environ").write_text("private")
     rules = [{"path": path} for path in ("environ", "../../../../outside/*", "a**b", ".")]
     journal = await bench.run(shell(command.format(outside=outside), "a", artifacts=rules))
@@ -236,7 +236,7 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(bench, command):
     "instead", ["mkfifo {log}", "ln -s /proc/self/environ {log}", "rm -r $(dirname {log})"]
 )
 async def test_a_command_that_takes_the_place_of_its_log_file_holds_up_nobody(bench, instead):
-    command = instead.format(log="$(dirname $CADENZA_OUTPUT)/output.log")
+    command = instead.format(log="${CADENZA_OUTPUT%.outputs.jsonl}.output.log")
     run = bench.run(shell(f"{command}; sleep 0.1; seq 1 2000", "a"))
     journal = await asyncio.wait_for(run, 10)
     assert journal.ended.status == "completed", journal.ends

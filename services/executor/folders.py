@@ -1,0 +1,80 @@
+"""The folders of one run on disk.
+
+    <run>/work                    the working directory that the commands share
+    <run>/artifacts-<n>           `$CADENZA_ARTIFACTS` of a try
+    <run>/<step>-<attempt>.*      outputs and long logs of a try
+
+Making a folder is one of the dearest things that a short step does. So nothing is made for a command that uses no
+files, and an artifacts folder in which a try left nothing serves the next try.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TryFolder:
+    """Where one try of a step leaves what is not in the working directory."""
+
+    artifacts: Path
+    outputs: Path
+    log: Path
+
+
+class RunFolder:
+    """What was made below `root`, which belongs to the run alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.working_dir = root / "work"
+        self.made = False
+        """Something is on disk."""
+        self._artifacts: list[Path] = []
+        self._spare: list[Path] = []
+
+    def of_try(self, step_id: int, attempt: str) -> TryFolder:
+        """The folder of a try; nothing is made yet."""
+        name = f"{step_id}-{attempt}"
+        artifacts = self._spare.pop() if self._spare else self.root / f"artifacts-{name}"
+        return TryFolder(
+            artifacts, self.root / f"{name}.outputs.jsonl", self.root / f"{name}.output.log"
+        )
+
+    def make(self, folder: TryFolder) -> None:
+        """Make what a command may use. Raises OSError."""
+        if not self.made:
+            self.made = True
+            self.working_dir.mkdir(parents=True)
+        if folder.artifacts not in self._artifacts:
+            folder.artifacts.mkdir()
+            self._artifacts.append(folder.artifacts)
+
+    def holds_artifacts(self, folder: TryFolder) -> bool:
+        """False when there is surely nothing in the artifacts folder, which then may serve the next try."""
+        if folder.artifacts in self._artifacts and not _is_empty(folder.artifacts):
+            return True
+        self._spare.append(folder.artifacts)
+        return False
+
+    def remove_empty(self) -> bool:
+        """Remove everything, if there is nothing in it; False when there is."""
+        try:
+            for path in (*self._artifacts, self.working_dir, self.root) if self.made else ():
+                path.rmdir()
+        except OSError:
+            return False
+        return True
+
+
+def _is_empty(folder: Path) -> bool:
+    """A link in its place, which a command may have put there, is not followed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        with os.scandir(descriptor) as entries:
+            return next(entries, None) is None
+    finally:
+        os.close(descriptor)
