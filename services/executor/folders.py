@@ -18,8 +18,16 @@ class TryFolder:
     """Where one try of a step leaves what is not in the working directory."""
 
     artifacts: Path
-    outputs: Path
-    log: Path
+    root: Path
+    name: str
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / f"{self.name}.outputs.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.root / f"{self.name}.output.log"
 
 
 class RunFolder:
@@ -37,9 +45,7 @@ class RunFolder:
         """The folder of a try; nothing is made yet."""
         name = f"{step_id}-{attempt}"
         artifacts = self._spare.pop() if self._spare else self.root / f"artifacts-{name}"
-        return TryFolder(
-            artifacts, self.root / f"{name}.outputs.jsonl", self.root / f"{name}.output.log"
-        )
+        return TryFolder(artifacts, self.root, name)
 
     def make(self, folder: TryFolder) -> None:
         """Make what a command may use. Raises OSError."""

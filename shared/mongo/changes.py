@@ -93,6 +93,7 @@ def encode(change: Change, *, max_bytes: int) -> Encoded:
     statement = {
         "q": {"_id": change.document_id, **change.guard, "applied": {"$ne": change.id}},
         "u": _complete(change),
+        "hint": {"_id": 1},  # spares the server to compare the indexes that the guard would fit
     }
     try:
         raw = bson.encode(statement, codec_options=UTC_DOCUMENTS)

@@ -7,7 +7,12 @@ CLAIM_INDEX = Index([("rank", 1)], partial={"status": "queued"}, name="claim")
 LEASE_INDEX = Index(
     [("lease.until", 1), ("lease.owner", 1)], partial={"status": "running"}, name="lease"
 )
-TOMBSTONE_INDEX = Index([("tombstone_at", 1)], expire_after_seconds=7 * 24 * 3600, name="tombstone")
+TOMBSTONE_INDEX = Index(
+    [("tombstone_at", 1)],
+    partial={"tombstone_at": {"$exists": True}},
+    expire_after_seconds=7 * 24 * 3600,
+    name="tombstone",
+)
 """A cancel whose item never came is forgotten when the topics have forgotten the item too."""
 
 WORK_INDEXES = (CLAIM_INDEX, LEASE_INDEX, OUTBOX_INDEX, TOMBSTONE_INDEX)
