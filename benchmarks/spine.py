@@ -36,7 +36,7 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     result["five_true"] = await with_load(
         stack, lambda load, watch: _five(stack, load, watch, int(FIVE_RUNS * scale))
     )
-    # In a loop of asyncio's own: under uvloop, which the client uses, it would be three times slower.
+    # In a loop of asyncio's own: uvloop, which the client uses, starts processes by plain fork.
     result["bare_loop_five_true"] = await asyncio.to_thread(
         asyncio.run, _bare_loop(int(FIVE_RUNS * scale))
     )

@@ -112,7 +112,10 @@ class Mongo:
             *("--replSet", REPLICA_SET, "--oplogSize", "256", "--nounixsocket", "--quiet"),
             *("--wiredTigerCacheSizeGB", str(self._cache_gb)),
             # 5 % of so small a cache would have pages written and read again all the time.
-            *("--wiredTigerEngineConfigString", "eviction_dirty_target=20,eviction_dirty_trigger=40"),
+            *(
+                "--wiredTigerEngineConfigString",
+                "eviction_dirty_target=20,eviction_dirty_trigger=40",
+            ),
             # A stepping-down primary waits 15 s for its clients; a sandbox need not.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
