@@ -62,6 +62,15 @@ def is_passing_code(code: object) -> bool:
     return code in _PASSING_CODES
 
 
+def primary_of(database: Database) -> object:
+    """The election that the present primary came from, as the driver knows it; None when it knows of none.
+
+    The same before and after two writes: the second one's majority has the first one too.
+    """
+    servers = database.client.topology_description.server_descriptions().values()
+    return next((server.election_id for server in servers if server.is_writable), None)
+
+
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """The driver's errors in our words; what is no passing trouble and no wrong setting goes through unchanged."""

@@ -1,5 +1,10 @@
 """Adding a batch: each item once, children first, conflicts written nowhere.
 
+Children are sent first, and nobody waits until a majority has them: the items, which do wait, follow them in the same
+primary's log, so a majority that has an item has its children. Only when another primary was elected in between may
+they be missing; then they are written again before the batch is done. A process that dies there gets the batch again,
+and writes the children of items that are there already once more.
+
 Every insert carries the token of its batch, so that a duplicate that we caused ourselves (an answer was lost and the
 driver sent again) is known as ours.
 """
@@ -13,18 +18,25 @@ import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
+from pymongo.write_concern import WriteConcern
 
 from shared import crash
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.ids import new_id
-from shared.mongo.client import UTC_DOCUMENTS, Document, is_passing_code, translated
+from shared.mongo.client import (
+    UTC_DOCUMENTS,
+    Document,
+    is_passing_code,
+    primary_of,
+    translated,
+)
 from shared.work import items
 from shared.work.claims import Claims
 from shared.work.desk import Desk
-from shared.work.ports import Added, NewItem
+from shared.work.ports import FINAL, Added, NewItem
 
 DUPLICATE_KEY = 11000
-_KNOWN = {"tenant": 1, "content_hash": 1, "batch": 1, "tombstone": 1, "cancel": 1}
+_KNOWN = {"tenant": 1, "content_hash": 1, "batch": 1, "tombstone": 1, "cancel": 1, "status": 1}
 
 
 class Ingest:
@@ -53,6 +65,13 @@ class Ingest:
             for id_, document in known.items()
             if not _is_tombstone(new[id_], document)
         }
+        await self._insert_children(
+            [
+                new[id_]
+                for id_, seen in outcome.items()
+                if seen is Added.DUPLICATE and known[id_]["status"] not in FINAL
+            ]
+        )
         fresh = [item for id_, item in new.items() if id_ not in outcome]
         if fresh:
             token = new_id()
@@ -60,9 +79,10 @@ class Ingest:
             # Documents are made, and refused, before anything is written.
             documents = self._documents(unknown, token, start if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
-            await self._insert_children(fresh)
+            primary = primary_of(self._desk.database)
+            await self._insert_children(fresh, durable=False)
             crash.point("ingest.after_children")
-            outcome |= await self._insert(documents, encoded, token)
+            outcome |= await self._insert(documents, encoded, token, fresh, primary)
             crash.point("ingest.after_items")
         buried = [id_ for id_ in new if outcome.get(id_) in {None, Added.CANCELLED}]
         for id_ in buried:
@@ -93,7 +113,7 @@ class Ingest:
             items.start(document, desk.queue, at=now, lease=lease)
         return documents
 
-    async def _insert_children(self, fresh: Sequence[NewItem]) -> None:
+    async def _insert_children(self, fresh: Sequence[NewItem], *, durable: bool = True) -> None:
         """A child that is there already came with an earlier try of the same item."""
         name = self._desk.queue.children
         children = [
@@ -103,17 +123,27 @@ class Ingest:
         ]
         if name is None or not children:
             return
+        concern = None if durable else WriteConcern(w=1)
         async with translated():
-            await _insert_all(self._desk.database[name], children)
+            collection = self._desk.database.get_collection(name, write_concern=concern)
+            await _insert_all(collection, children)
 
     async def _insert(
-        self, documents: Sequence[Document], encoded: Sequence[RawBSONDocument], token: str
+        self,
+        documents: Sequence[Document],
+        encoded: Sequence[RawBSONDocument],
+        token: str,
+        fresh: Sequence[NewItem],
+        primary: object,
     ) -> dict[str, Added]:
         desk = self._desk
         desk.claiming.add(token)
         try:
             async with translated():
                 failed = await _insert_all(desk.items, encoded)
+            if primary is None or primary != primary_of(desk.database):
+                crash.point("ingest.after_election")
+                await self._insert_children(fresh)
             duplicates = [documents[index]["_id"] for index in failed]
             present = await self._find(duplicates) if duplicates else {}
             return self._settle(documents, present, token)
