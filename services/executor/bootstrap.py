@@ -176,7 +176,9 @@ def _run_parts(
     return RunParts(
         commands=build_registry(),
         processes=LocalProcessRunner(
-            grace_seconds=group.grace_seconds, sample_seconds=group.metrics_seconds
+            grace_seconds=group.grace_seconds,
+            sample_seconds=group.metrics_seconds,
+            guarded=owner_mark is not None,
         ),
         secrets=SettingsSecrets(group.secrets),
         objects=objects,

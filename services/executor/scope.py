@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner
 from shared.clock import Clock
@@ -14,12 +14,20 @@ from shared.registry import Registry
 from shared.security.secrets import SecretSource
 
 
+class Processes(ProcessRunner, Protocol):
+    """Runs the processes of runs."""
+
+    async def end_run(self, run: str) -> None:
+        """End what the run's processes (`CommandContext.run`) have left behind."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunParts:
     """What all runs of one executor share. Durations are seconds, sizes bytes."""
 
     commands: Registry[Command[Any]]
-    processes: ProcessRunner
+    processes: Processes
     secrets: SecretSource
     objects: ObjectStore
     clock: Clock
@@ -52,6 +60,11 @@ class RunScope:
     @property
     def working_dir(self) -> Path:
         return self.folder / "work"
+
+    @property
+    def processes(self) -> str:
+        """The name of what its commands start, under this owner."""
+        return self.folder.name
 
     def folder_of(self, step_id: int, attempt: str) -> "TryFolder":
         """Where one try leaves what is not in the working directory."""

@@ -15,8 +15,6 @@ from services.executor import plans
 from services.executor.errors import PlanUnavailable
 from services.executor.models import RunEnd
 from services.executor.ports import Journal, Journals
-from services.executor.processes.environment import EXECUTION_ID
-from services.executor.processes.leftovers import end_leftovers
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
 from shared.errors import InvalidRequest, StorageUnavailable
@@ -75,7 +73,8 @@ class Executor:
         except PlanUnavailable as error:
             return RunEnd("failed", error.code, error.message)
         folder = self._folders.folder_of(claim.id, claim.epoch)
-        run = Run(_scope(claim, plan, folder), parts=self._parts, journal=journal)
+        scope = _scope(claim, plan, folder)
+        run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
             run.cancel(mark)
@@ -85,8 +84,7 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         finally:
             del self._running[claim.id]
-            if self._parts.owner is not None and folder.exists():
-                end_leftovers(f"{EXECUTION_ID}={claim.id}")
+            await self._parts.processes.end_run(scope.processes)
             if folder.exists():  # it may hold a million files; the other runs do not wait for that
                 await asyncio.to_thread(self._folders.remove, folder)
 

@@ -183,6 +183,7 @@ class StepRun:
             processes=self._parts.processes,
             deadline=time.monotonic() + timeout,
             cancel=self._scope.stop,
+            run=self._scope.processes,
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,

@@ -1,7 +1,7 @@
 """Ends a process with everything that it started.
 
 First the polite way to the whole group, then, after the grace period, SIGKILL to the group, to every descendant
-(also in other sessions, also seen earlier and orphaned since) and to every process that carries the try's mark.
+(also in other sessions, also seen earlier and orphaned since) and to every process that carries the try's number.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import signal
 import time
 from collections.abc import Collection, Iterable
 
-from services.executor.processes.table import ProcessRow, marked, read_row, snapshot
+from services.executor.processes.marks import carrying
+from services.executor.processes.table import ProcessRow, read_row, snapshot
 
 Seen = tuple[int, float]
 """Process id and start time."""
@@ -22,9 +23,9 @@ _LOOK_AGAIN_SECONDS = 0.02
 class ProcessTree:
     """A process that leads its session, and what came from it."""
 
-    def __init__(self, pid: int, mark: str) -> None:
+    def __init__(self, pid: int, number: int) -> None:
         self.pid = pid
-        self._mark = mark
+        self._number = number
         self.seen: set[Seen] = set()
         """Descendants noticed so far; a daemon stays known here after its parents have gone."""
 
@@ -49,7 +50,7 @@ class ProcessTree:
         kill_rows(self.seen)
         # Each round ends what the one before was about to start; a fork bomb loses, since its group is dead.
         for _ in range(3):
-            left = [(row.pid, row.started) for row in marked(self._mark) if not row.zombie]
+            left = carrying(lambda marks: marks.number == self._number)
             if not left:
                 return
             kill_rows(left)
@@ -59,10 +60,11 @@ class ProcessTree:
         self.note_descendants()
         self.signal_group(signal.SIGTERM)
         _signal(self._outside_group(), signal.SIGTERM)
+        self.signal_group(signal.SIGCONT)  # one that has stopped itself shall hear it too
         until = time.monotonic() + grace_seconds
         while time.monotonic() < until and self._alive():  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        self.kill()
+        await asyncio.to_thread(self.kill)
 
     def _alive(self) -> bool:
         """A zombie that nobody has waited for yet counts as gone."""

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from services.executor.processes.kernel import become_subreaper, hide_memory
+from services.executor.processes.marks import own_everything
 from services.executor.processes.ownership import orphans, owner_mark
 from services.executor.processes.table import ProcessRow, snapshot
 
@@ -37,6 +38,7 @@ _AGAIN_SECONDS = 0.01
 def run(command: Sequence[str]) -> int:
     """Guard `command` (the worker's command line; it gets one more argument) until it ends; its exit code."""
     become_subreaper()
+    own_everything()
     hide_memory()  # our environment holds the same secrets as the worker's
     end_predecessors()
     wake_read, wake_write = os.pipe()

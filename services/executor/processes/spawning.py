@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.executor.processes.marks import marking
 from services.executor.processes.model import MIB, Limits, ProcessSpec
 
 
@@ -44,20 +45,21 @@ class Child:
     exited: "asyncio.Future[Exit]"
 
 
-def spawn(spec: ProcessSpec, limits: Limits) -> Child:
-    """Start it. Raises StartFailed."""
+def spawn(spec: ProcessSpec, limits: Limits, *, number: int) -> Child:
+    """Start it; `number` marks it and all that comes from it. Raises StartFailed."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        process = subprocess.Popen(
-            _with_limits(spec, limits),
-            cwd=spec.working_dir,
-            env=dict(spec.env),
-            stdin=subprocess.DEVNULL,
-            stdout=out_write,
-            stderr=err_write,
-            start_new_session=True,
-        )
+        with marking(number):
+            process = subprocess.Popen(
+                _with_limits(spec, limits),
+                cwd=spec.working_dir,
+                env=dict(spec.env),
+                stdin=subprocess.DEVNULL,
+                stdout=out_write,
+                stderr=err_write,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         os.close(out_read)
         os.close(err_read)

@@ -41,6 +41,10 @@ class ProcessTable:
             self._children.setdefault(row.parent, []).append(row)
             self._sessions.setdefault(row.session, []).append(row)
 
+    def children(self, pid: int) -> list[ProcessRow]:
+        """Those whose parent is `pid` now."""
+        return self._children.get(pid, [])
+
     def descendants(self, pid: int) -> list[ProcessRow]:
         """Everything that comes from `pid` through parents that still live."""
         found, todo = [], [pid]
@@ -78,12 +82,6 @@ def read_row(pid: int) -> ProcessRow | None:
     except OSError:
         return None
     return _parse(pid, stat)
-
-
-def marked(mark: str) -> list[ProcessRow]:
-    """Processes whose environment holds the entry `mark` (`NAME=value`); empty where environments cannot be read."""
-    wanted = mark.encode()
-    return [row for row, entries in environments() if wanted in entries]
 
 
 def environments() -> Iterator[tuple[ProcessRow, list[bytes]]]:
