@@ -7,15 +7,17 @@ Whether anything is left is one read of the guardian's list of children, so a ru
 
 import asyncio
 import os
+import signal
 import time
-from pathlib import Path
+from contextlib import suppress
 
-from services.executor.processes.ending import kill_rows
+from services.executor.commands.outcome import StepStatus
 from services.executor.processes.marks import Marks, carrying, marks_of, new_number
-from services.executor.processes.table import ProcessRow, snapshot
+from services.executor.processes.table import children_of, read_row
 
 END_SECONDS = 2.0
-_AGAIN_SECONDS = 0.01
+_SOON_SECONDS = 0.002
+_QUIET_LOOKS = 3
 
 
 class Leftovers:
@@ -35,13 +37,15 @@ class Leftovers:
             self._of_run.setdefault(run, []).append(number)
         return number
 
-    async def end_try(self, number: int, *, keep_daemons: bool) -> None:
-        """A try has ended; `keep_daemons`: until its run ends."""
-        if keep_daemons and self._alive.get(number) is not None:
+    async def end_try(self, number: int, status: StepStatus) -> None:
+        """A try has ended so; daemons of a completed one live on until its run ends, or for ever without a run."""
+        if status == "completed" and self._alive[number] is not None:
             return
-        self._alive.pop(number, None)
+        del self._alive[number]
         if self._guarded and _may_be_left():
-            await asyncio.to_thread(self._end, frozenset())
+            await asyncio.to_thread(self._end_orphans)
+        elif not self._guarded and status in ("cancelled", "timed_out"):
+            await asyncio.to_thread(_end_marked, frozenset([number]))
 
     async def end_run(self, run: str) -> None:
         """Nothing of the run is left when this returns."""
@@ -50,40 +54,58 @@ class Leftovers:
             return
         for number in numbers:
             self._alive.pop(number, None)
-        if not self._guarded or _may_be_left():
-            await asyncio.to_thread(self._end, frozenset(numbers))
-
-    def _end(self, numbers: frozenset[int]) -> None:
-        until = time.monotonic() + END_SECONDS
-        while left := self._left(numbers):
-            kill_rows(left)
-            if time.monotonic() > until:
-                return
-            time.sleep(_AGAIN_SECONDS)
-
-    def _left(self, numbers: frozenset[int]) -> list[ProcessRow]:
-        """Below the guardian: what belongs to no living try. Without one: what carries these numbers."""
         if not self._guarded:
-            return carrying(lambda marks: marks.number in numbers)
-        table = snapshot()
-        orphans = [row for row in table.children(os.getppid()) if row.pid != os.getpid()]
-        below = [row for orphan in orphans for row in (orphan, *table.descendants(orphan.pid))]
-        mine = marks_of(os.getpid())
-        return [row for row in below if not row.zombie and self._is_nobodys(row, mine)]
+            await asyncio.to_thread(_end_marked, frozenset(numbers))
+        elif _may_be_left():
+            await asyncio.to_thread(self._end_orphans)
 
-    def _is_nobodys(self, row: ProcessRow, mine: Marks) -> bool:
+    def _end_orphans(self) -> None:
+        """End what is below the guardian and belongs to no living try. A chain of forks is always one ahead of a slow
+        look, and may be missed by a quick one: so each is killed as soon as it is met, and who just ended counts too.
+        """
+        mine = marks_of(os.getpid()).owner
+        until = time.monotonic() + END_SECONDS
+        quiet = 0
+        while quiet < _QUIET_LOOKS and time.monotonic() < until:
+            quiet += 1
+            for pid in _siblings():
+                if pid == os.getpid():
+                    continue
+                marks, row = marks_of(pid), read_row(pid)
+                if row is None or row.zombie or self._is_nobodys(marks, mine):
+                    quiet = 0
+                    _kill(pid)
+            time.sleep(_SOON_SECONDS)
+
+    def _is_nobodys(self, marks: Marks, mine: int | None) -> bool:
         """A process that has changed its number belongs to nobody; one without our owner mark is no concern of ours,
         such as what an operator has started inside the container.
         """
-        marks = marks_of(row.pid)
-        ours = marks.number is not None or (marks.owner is not None and marks.owner == mine.owner)
+        ours = marks.number is not None or (marks.owner is not None and marks.owner == mine)
         return ours and marks.number not in self._alive
 
 
+def _end_marked(numbers: frozenset[int]) -> None:
+    """End what carries one of these numbers, wherever it is: where no guardian collects the orphans."""
+    until = time.monotonic() + END_SECONDS
+    found = True
+    while found and time.monotonic() < until:
+        found = False
+        for pid in carrying(lambda marks: marks.number in numbers):
+            found = True
+            _kill(pid)
+        time.sleep(_SOON_SECONDS)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _siblings() -> list[int]:
+    """Orphans have the guardian as their parent, as this process has; what is below them becomes an orphan, too."""
+    return children_of(os.getppid())
+
+
 def _may_be_left() -> bool:
-    """Has the guardian more children than this process? Where nobody keeps the list: perhaps."""
-    parent = os.getppid()
-    try:
-        return len(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()) > 1
-    except OSError:
-        return True
+    return len(_siblings()) > 1

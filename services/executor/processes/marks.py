@@ -13,12 +13,12 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.executor.processes.table import PROC, ProcessRow, ProcessTable, read_row, snapshot
+from services.executor.processes.table import PROC, newest_first, read_row
 
 _TRY_BIT = 1 << 60
 _OWNER_BIT = 1 << 61
@@ -98,18 +98,15 @@ def marks_of(pid: int) -> Marks:
     )
 
 
-def carrying(
-    wanted: Callable[[Marks], bool], table: ProcessTable | None = None
-) -> list[ProcessRow]:
-    """Living processes whose marks are `wanted`; never this process."""
+def carrying(wanted: Callable[[Marks], bool], pids: Iterable[int] | None = None) -> Iterator[int]:
+    """Living processes (among `pids`) whose marks are `wanted`, each as soon as it is found; never this process."""
     if sys.platform != "linux":
-        return []
-    rows = (table or snapshot()).rows.values()
-    return [
-        row
-        for row in rows
-        if not row.zombie and row.pid != os.getpid() and wanted(marks_of(row.pid))
-    ]
+        return
+    for pid in newest_first() if pids is None else pids:
+        if pid != os.getpid() and wanted(marks_of(pid)):
+            row = read_row(pid)
+            if row is not None and not row.zombie:
+                yield pid
 
 
 def is_abandoned(owner: int | None) -> bool:

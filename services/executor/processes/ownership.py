@@ -43,7 +43,11 @@ def orphans() -> list[ProcessRow]:
     left = [
         row for row, entries in environments() if any(_is_gone(entry, prefix) for entry in entries)
     ]
-    left += carrying(lambda marks: is_abandoned(marks.owner), table)
+    left += [
+        table.rows[pid]
+        for pid in carrying(lambda marks: is_abandoned(marks.owner))
+        if pid in table.rows
+    ]
     for row in left:
         if not row.zombie:
             found[row.pid] = row

@@ -54,18 +54,20 @@ class LocalProcessRunner:
         if ctx.deadline is not None and time.monotonic() >= ctx.deadline:
             return Outcome("timed_out", "timeout", "no time was left to start the process")
         number = self._leftovers.begin_try(ctx.run)
-        outcome = failed("start_failed", "it did not start")
+        status: StepStatus = "cancelled"
         try:
             child = spawn(
                 ProcessSpec(argv, {**ctx.env, **(env or {})}, str(ctx.working_dir)),
                 ctx.limits,
                 number=number,
             )
-            outcome = await self._follow(child, ProcessTree(child.pid, number), ctx)
+            outcome = await self._follow(child, ProcessTree(child.pid), ctx)
+            status = outcome.status
         except StartFailed as error:
+            status = "failed"
             outcome = failed(error.reason, ctx.redactor.redact(str(error)))
         finally:
-            await self._leftovers.end_try(number, keep_daemons=outcome.status == "completed")
+            await self._leftovers.end_try(number, status)
         return outcome
 
     async def end_run(self, run: str) -> None:

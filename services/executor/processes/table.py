@@ -98,6 +98,20 @@ def environments() -> Iterator[tuple[ProcessRow, list[bytes]]]:
             yield row, entries
 
 
+def newest_first() -> list[int]:
+    """All process ids of a Linux system; who forks in a chain is met at its end."""
+    return sorted(_pids(), reverse=True)
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, the newest first."""
+    try:
+        words = (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()
+    except OSError:  # not Linux, or a kernel without this list
+        return sorted((row.pid for row in snapshot().children(pid)), reverse=True)
+    return [int(word) for word in reversed(words)]
+
+
 def _pids() -> list[int]:
     return [int(entry) for entry in os.listdir(PROC) if entry.isdecimal()]  # noqa: PTH208 - half the time
 

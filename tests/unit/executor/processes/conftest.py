@@ -13,8 +13,8 @@ from tests.unit.executor.processes.guarded import Guarded
 def guard(tmp_path):
     started = []
 
-    def start(body: str) -> Guarded:
-        started.append(Guarded(tmp_path, body))
+    def start(body: str, **options) -> Guarded:
+        started.append(Guarded(tmp_path, body, **options))
         return started[-1]
 
     yield start
@@ -23,6 +23,6 @@ def guard(tmp_path):
             guarded.process.kill()
         guarded.process.wait()
         guarded.process.stderr.close()
-        for name in ("worker", "daemon"):
+        for name in () if guarded.elsewhere else ("worker", "daemon"):
             if guarded.read(name) and alive(int(guarded.read(name))):
                 os.kill(int(guarded.read(name)), signal.SIGKILL)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.unit.executor.processes.contexts import until
@@ -27,10 +28,15 @@ subprocess.Popen(["sleep", "61"], start_new_session=True, env=env)
 
 
 class Guarded:
-    """A guardian in a process of its own, with a worker that runs `body` after starting a daemon."""
+    """A guardian in a process of its own, with a worker that runs `body` after starting a daemon.
 
-    def __init__(self, folder: Path, body: str) -> None:
+    `prefix` is a command that starts it.
+    """
+
+    def __init__(self, folder: Path, body: str, *, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.elsewhere = bool(prefix)
+        """Its process ids may be of another process space."""
         worker = folder / "worker.py"
         daemon = DAEMON.format(folder=folder)
         worker.write_text(f"DAEMON = {daemon!r}\n{WORKER}{textwrap.dedent(body)}")
@@ -39,7 +45,7 @@ class Guarded:
             "sys.exit(run([sys.executable, *sys.argv[1:]]))"
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, str(worker), str(folder)],
+            [*prefix, sys.executable, "-c", code, str(worker), str(folder)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,

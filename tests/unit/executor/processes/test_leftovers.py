@@ -109,3 +109,36 @@ asyncio.run(main())
 """
     )
     assert await guarded.ended(30) == 0, guarded.process.stderr.read()
+
+
+CHAIN = """
+import os, time
+beats = open("beats", "ab", buffering=0)
+while True:  # each leaves the session, and nobody has a parent that lives
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    beats.write(b".")
+    time.sleep(0.002)
+"""
+
+
+async def test_a_chain_of_forks_out_of_the_session_ends_with_its_try(guard, tmp_path):
+    (tmp_path / "chain.py").write_text(CHAIN)
+    guarded = guard(
+        GUARDED
+        + """
+beats = folder / "beats"
+runner = LocalProcessRunner(grace_seconds=0.1, drain_seconds=0.3, guarded=True)
+async def main():
+    ctx, _ = a_context(folder, processes=runner, run="a", timeout=1)
+    outcome = await ctx.run_process(["bash", "-c", "python3 -S chain.py & sleep 60"])
+    assert outcome.status == "timed_out", outcome
+    size = beats.stat().st_size
+    assert size > 20
+    await asyncio.sleep(0.3)
+    assert beats.stat().st_size == size
+asyncio.run(main())
+"""
+    )
+    assert await guarded.ended(30) == 0, guarded.process.stderr.read()
