@@ -189,4 +189,5 @@ def _run_parts(
         default_timeout=group.default_step_timeout_seconds,
         max_output=group.max_output_bytes,
         inline_output=group.inline_output_bytes,
+        max_artifacts=group.max_artifact_bytes,
     )

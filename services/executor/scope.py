@@ -40,6 +40,8 @@ class RunParts:
     default_timeout: float
     max_output: int
     inline_output: int
+    max_artifacts: int = 1024**3
+    """Of all files that one try of a step leaves."""
 
 
 @dataclass(frozen=True, slots=True)
