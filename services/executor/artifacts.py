@@ -1,20 +1,23 @@
 """Keeps files of a step: those that the plan's rules match and those left in `$CADENZA_ARTIFACTS`.
 
-A path never leads out of the working directory, also not through a link. A rule that matches nothing is said in the
-step's log; it does not fail the step.
+A path never leads out of the working directory, also not through a link. What cannot be kept (no regular file, a name
+that no object may have, too large, too many) and a rule that matches nothing are said in the step's log; they do not
+change how the step ends.
 """
 
+import json
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from services.executor.models import Artifact
-from shared.objects.ports import ObjectStore
+from shared.objects.ports import ObjectInfo, ObjectStore
 from shared.plans.plan import ArtifactRule
 
 MAX_FILES_PER_STEP = 1_000
+MAX_COMPLAINTS = 20
+"""Of one step; more are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ class Found:
     type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What to keep, and sentences about what cannot be kept."""
+
+    files: list[Found]
+    complaints: list[str]
+
+
 class ArtifactKeeper:
     """Puts the files of one step into the object store."""
 
@@ -34,45 +45,71 @@ class ArtifactKeeper:
         self._prefix = prefix
         self._step_id = step_id
 
-    async def keep(self, found: Found, metadata: Mapping[str, Any] | None = None) -> Artifact:
-        """Raises StorageUnavailable when the store does not take the file."""
+    async def keep(self, found: Found) -> Artifact:
+        """Raises StorageUnavailable when the store is not there, InvalidRequest or Conflict when it cannot take this
+        file, by its name or because it has gone.
+        """
+        return await self._put(found, f"files/{found.name}")
+
+    async def keep_own(self, found: Found) -> Artifact:
+        """The same for a file of the platform, which no file of a command takes the place of."""
+        return await self._put(found, found.name)
+
+    async def _put(self, found: Found, name: str) -> Artifact:
         mime = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         info = await self._objects.put_file(
-            f"{self._prefix}/{found.name}", str(found.path), content_type=mime
+            f"{self._prefix}/{name}", str(found.path), content_type=mime
         )
-        return self._record(found.type, found.name, mime, info.size, info.uri, info.key, metadata)
+        return self._record(found.type, found.name, mime, info)
 
     async def keep_bytes(self, name: str, data: bytes, *, type: str, mime: str) -> Artifact:
         """The same for something that is no file."""
         info = await self._objects.put(f"{self._prefix}/{name}", data, content_type=mime)
-        return self._record(type, name, mime, info.size, info.uri, info.key, None)
+        return self._record(type, name, mime, info)
 
-    def _record(
-        self,
-        type: str,
-        name: str,
-        mime: str,
-        size: int,
-        uri: str,
-        key: str,
-        metadata: Mapping[str, Any] | None,
-    ) -> Artifact:
-        return Artifact(self._step_id, type, name, mime, size, uri, key, metadata or {})
+    def _record(self, type: str, name: str, mime: str, info: ObjectInfo) -> Artifact:
+        return Artifact(self._step_id, type, name, mime, info.size, info.uri, info.key)
 
 
-def find(rules: Sequence[ArtifactRule], working_dir: Path, artifacts_dir: Path) -> list[Found]:
-    """The files to keep, each once, in order of rule and path."""
+def find(
+    rules: Sequence[ArtifactRule], working_dir: Path, artifacts_dir: Path, *, max_bytes: int
+) -> Findings:
+    """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all."""
     found: dict[Path, Found] = {}
+    complaints: dict[Path, str] = {}
     for rule in rules:
-        paths = _matches(working_dir, rule.path)
+        paths = _matches(working_dir, rule.path, complaints)
         name = rule.name if len(paths) == 1 else None
         for path in paths:
             relative = path.relative_to(working_dir.resolve()).as_posix()
             found.setdefault(path, Found(path, name or relative, rule.type))
-    for path in _matches(artifacts_dir, "**/*") if artifacts_dir.is_dir() else []:
+    for path in _matches(artifacts_dir, "**/*", complaints) if artifacts_dir.is_dir() else []:
         relative = path.relative_to(artifacts_dir.resolve()).as_posix()
         found.setdefault(path, Found(path, relative, "data"))
-    return list(found.values())[:MAX_FILES_PER_STEP]
+    return _within(list(found.values()), list(complaints.values()), max_bytes)
+
+
+def _within(files: list[Found], complaints: list[str], max_bytes: int) -> Findings:
+    """By what files say of their size: one with holes would come out as large as it says."""
+    kept: list[Found] = []
+    left = max_bytes
+    for file in files[:MAX_FILES_PER_STEP]:
+        size = file.path.lstat().st_size if file.path.exists() else 0
+        if size > left:
+            complaints.append(complaint(file.name, f"it is too large ({size} bytes, {left} left)"))
+            continue
+        left -= size
+        kept.append(file)
+    if len(files) > MAX_FILES_PER_STEP:
+        complaints.append(
+            f"{len(files) - MAX_FILES_PER_STEP} artifacts were not kept: a step may leave {MAX_FILES_PER_STEP}"
+        )
+    return Findings(kept, complaints)
+
+
+def complaint(name: str, why: str) -> str:
+    """A sentence for the step's log; the name cannot do harm there."""
+    return f"artifact {json.dumps(name)} was not kept: {why}"
 
 
 def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> list[str]:
@@ -80,7 +117,7 @@ def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> list[str]:
     return [rule.path for rule in rules if not _matches(working_dir, rule.path)]
 
 
-def _matches(folder: Path, pattern: str) -> list[Path]:
+def _matches(folder: Path, pattern: str, complaints: dict[Path, str] | None = None) -> list[Path]:
     """The files that a pattern matches. The command owns the folder: a link in its place is not followed, since for
     us `/proc/self` is the executor with its environment.
     """
@@ -88,7 +125,31 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     if root != folder or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         return []
     try:
-        resolved = [path.resolve() for path in sorted(root.glob(pattern))]
+        paths = sorted(root.glob(pattern))
     except (ValueError, IndexError):  # no glob at all, such as `a**` and `.`
         return []
-    return [path for path in resolved if path.is_file() and path.is_relative_to(root)]
+    except (OSError, RecursionError):
+        if complaints is not None:
+            complaints[root / pattern] = complaint(pattern, "its folders cannot be looked through")
+        return []
+    files = []
+    for path in paths:
+        resolved, why = _file_at(path, root)
+        if resolved is not None:
+            files.append(resolved)
+        elif why and complaints is not None:
+            complaints[path] = complaint(path.relative_to(root).as_posix(), why)
+    return files
+
+
+def _file_at(path: Path, root: Path) -> tuple[Path | None, str]:
+    """The file itself, or why there is none to keep; a folder is none and no reason to complain."""
+    try:
+        resolved = path.resolve()
+        if not resolved.is_relative_to(root):
+            return None, "it leads out of its folder"
+        if resolved.is_dir():
+            return None, ""
+        return (resolved, "") if resolved.is_file() else (None, "it is not a regular file")
+    except (OSError, RuntimeError):  # links in a circle
+        return None, "it leads nowhere"

@@ -176,7 +176,9 @@ def _run_parts(
     return RunParts(
         commands=build_registry(),
         processes=LocalProcessRunner(
-            grace_seconds=group.grace_seconds, sample_seconds=group.metrics_seconds
+            grace_seconds=group.grace_seconds,
+            sample_seconds=group.metrics_seconds,
+            guarded=owner_mark is not None,
         ),
         secrets=SettingsSecrets(group.secrets),
         objects=objects,
@@ -187,4 +189,5 @@ def _run_parts(
         default_timeout=group.default_step_timeout_seconds,
         max_output=group.max_output_bytes,
         inline_output=group.inline_output_bytes,
+        max_artifacts=group.max_artifact_bytes,
     )

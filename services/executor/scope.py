@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner
 from services.executor.folders import RunFolder
@@ -14,12 +14,20 @@ from shared.registry import Registry
 from shared.security.secrets import SecretSource
 
 
+class Processes(ProcessRunner, Protocol):
+    """Runs the processes of runs."""
+
+    async def end_run(self, run: str) -> None:
+        """End what the run's processes (`CommandContext.run`) have left behind."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunParts:
     """What all runs of one executor share. Durations are seconds, sizes bytes."""
 
     commands: Registry[Command[Any]]
-    processes: ProcessRunner
+    processes: Processes
     secrets: SecretSource
     objects: ObjectStore
     clock: Clock
@@ -32,6 +40,8 @@ class RunParts:
     default_timeout: float
     max_output: int
     inline_output: int
+    max_artifacts: int = 1024**3
+    """Of all files that one try of a step leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +57,8 @@ class RunScope:
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
+
+    @property
+    def processes(self) -> str:
+        """The name of what its commands start, under this owner."""
+        return self.folder.root.name

@@ -16,8 +16,6 @@ from services.executor.errors import PlanUnavailable
 from services.executor.folders import RunFolder
 from services.executor.models import RunEnd
 from services.executor.ports import Journal, Journals
-from services.executor.processes.environment import EXECUTION_ID
-from services.executor.processes.leftovers import end_leftovers
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
 from shared.errors import InvalidRequest, StorageUnavailable
@@ -76,7 +74,8 @@ class Executor:
         except PlanUnavailable as error:
             return RunEnd("failed", error.code, error.message)
         folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch))
-        run = Run(_scope(claim, plan, folder), parts=self._parts, journal=journal)
+        scope = _scope(claim, plan, folder)
+        run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
             run.cancel(mark)
@@ -87,14 +86,15 @@ class Executor:
         finally:
             del self._running[claim.id]
             if folder.made:
-                await self._clear(claim.id, folder)
+                await self._clear(scope)
 
-    async def _clear(self, execution_id: str, folder: RunFolder) -> None:
+    async def _clear(self, scope: RunScope) -> None:
         """Nothing of the run is left: no process, no file."""
-        if self._parts.owner is not None:
-            end_leftovers(f"{EXECUTION_ID}={execution_id}")
-        if not folder.remove_empty():  # it may hold a million files; others do not wait for that
-            await asyncio.to_thread(self._folders.remove, folder.root)
+        await self._parts.processes.end_run(scope.processes)
+        if (
+            not scope.folder.remove_empty()
+        ):  # it may hold a million files; others do not wait for that
+            await asyncio.to_thread(self._folders.remove, scope.folder.root)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:
         raw = document.get("plan")

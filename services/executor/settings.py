@@ -41,6 +41,8 @@ class ExecutorGroup(Group):
     """Of one stream of one step that is kept; what comes after is drained and marked as truncated."""
     inline_output_bytes: int = Field(64 * 1024, ge=0)
     """A step's output above this size becomes an artifact, and so does its log."""
+    max_artifact_bytes: int = Field(1024**3, ge=0)
+    """Of all files together that one try of a step leaves; what exceeds it is named in the step's log, not kept."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
     inherited: dict[str, str] = Field(default_factory=_inherited)

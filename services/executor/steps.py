@@ -14,7 +14,14 @@ from typing import Any
 
 import structlog
 
-from services.executor.artifacts import ArtifactKeeper, Found, find, unmatched
+from services.executor.artifacts import (
+    MAX_COMPLAINTS,
+    ArtifactKeeper,
+    Found,
+    complaint,
+    find,
+    unmatched,
+)
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
 from services.executor.folders import TryFolder
@@ -27,7 +34,7 @@ from services.executor.processes.environment import EXECUTION_ID, build_environm
 from services.executor.processes.model import Limits
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
-from shared.errors import CadenzaError, NotFound
+from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.plans.plan import Step
 from shared.security.redaction import Redactor
 
@@ -119,10 +126,14 @@ class StepRun:
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
+        keeper = self._keeper(attempt)
         if self._step.artifacts:
             await self._warn_of_missing_files(output)
+        await self._keep_files(keeper, folder, output, redactor)
         spooled = await output.close()
-        stored = await self._keep(folder, attempt, spooled, outcome, redactor=redactor)
+        if spooled is not None:
+            await self._keep_log(keeper, spooled)
+        stored = await self._keep_output(keeper, outcome)
         scope.outputs[self._step.name] = outcome.outputs
         return self._end(outcome, stored, resolved.input)
 
@@ -184,6 +195,7 @@ class StepRun:
             processes=self._parts.processes,
             deadline=time.monotonic() + timeout,
             cancel=self._scope.stop,
+            run=self._scope.processes,
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,
@@ -209,30 +221,50 @@ class StepRun:
         for path in await asyncio.to_thread(unmatched, rules, working_dir) if rules else ():
             await output.emit("system", f"artifact '{path}' matches no file\n")
 
-    async def _keep(
-        self,
-        folder: TryFolder,
-        attempt: str,
-        spooled: Path | None,
-        outcome: Outcome,
-        *,
-        redactor: Redactor,
-    ) -> Artifact | None:
-        """Keep files, a long log and a large output; returns where the output lies when it is too large."""
+    def _keeper(self, attempt: str) -> ArtifactKeeper:
         scope = self._scope
         prefix = f"{scope.tenant}/artifacts/{scope.execution_id}/{self._id}/{attempt}"
-        keeper = ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
-        files: list[Found] = []
-        if scope.folder.holds_artifacts(folder) or (self._step.artifacts and scope.folder.made):
-            # A command may leave a million files, and looking through them must not hold up the other runs.
-            files += await asyncio.to_thread(
-                find, self._step.artifacts, scope.folder.working_dir, folder.artifacts
-            )
-        if spooled is not None:
-            files.append(Found(spooled, "output.log", "log"))
-        for file in files:
-            named = replace(file, name=redactor.redact(file.name))
-            await self._journal.artifact(await keeper.keep(named))
+        return ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
+
+    async def _keep_files(
+        self, keeper: ArtifactKeeper, folder: TryFolder, output: StepLog, redactor: Redactor
+    ) -> None:
+        """Keep what the command left; what cannot be kept is said in the log."""
+        run = self._scope.folder
+        if not (run.holds_artifacts(folder) or (self._step.artifacts and run.made)):
+            return
+        # A command may leave a million files, and looking through them must not hold up the other runs.
+        findings = await asyncio.to_thread(
+            find,
+            self._step.artifacts,
+            run.working_dir,
+            folder.artifacts,
+            max_bytes=self._parts.max_artifacts,
+        )
+        complaints = [redactor.redact(sentence) for sentence in findings.complaints]
+        for file in findings.files:
+            name = redactor.redact(file.name)
+            try:
+                artifact = await keeper.keep(replace(file, name=name))
+            except (InvalidRequest, Conflict) as error:
+                complaints.append(complaint(name, error.message))
+                continue
+            await self._journal.artifact(artifact)
+        for sentence in complaints[:MAX_COMPLAINTS]:
+            await output.emit("system", f"{sentence}\n")
+        if (more := len(complaints) - MAX_COMPLAINTS) > 0:
+            await output.emit("system", f"{more} more artifacts were not kept\n")
+
+    async def _keep_log(self, keeper: ArtifactKeeper, spooled: Path) -> None:
+        """A command may have put something else in the place of its log, or removed it: then the log has it all."""
+        try:
+            artifact = await keeper.keep_own(Found(spooled, "output.log", "log"))
+        except (InvalidRequest, Conflict):
+            return
+        await self._journal.artifact(artifact)
+
+    async def _keep_output(self, keeper: ArtifactKeeper, outcome: Outcome) -> Artifact | None:
+        """Where the output lies when it is too large for the step's document."""
         data = json.dumps(outcome.outputs, ensure_ascii=False).encode() if outcome.outputs else b""
         if len(data) <= self._parts.inline_output:
             return None

@@ -6,9 +6,15 @@ another owner begins with an empty working directory: what later steps need trav
 
 import os
 import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import structlog
+
+_ROUNDS = 3
+log = structlog.get_logger()
 
 
 class Workspace:
@@ -29,22 +35,53 @@ class Workspace:
         self.root.mkdir(mode=0o700, exist_ok=True)
 
     async def stop(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        _remove(self.root)
 
     def folder_of(self, execution_id: str, epoch: int) -> Path:
         """Where a run may make its folder; it lies below one that only the executor's user may enter."""
         return self.root / f"{execution_id}.{epoch}"
 
     def remove(self, folder: Path) -> None:
-        """Remove a run's folder, if it made one."""
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove a run's folder, or whatever its commands have put there, if there is one."""
+        _remove(folder)
 
     def _remove_leftovers(self) -> None:
         for root in self._work_dir.glob(f"{self._host}-*"):
             pid = root.name.removeprefix(f"{self._host}-").split("-")[0]
             if pid.isdecimal() and root.name != _mark(self._host, int(pid)):
-                shutil.rmtree(root, ignore_errors=True)
+                _remove(root)
+
+
+def _remove(path: Path) -> None:
+    """Commands owned what is below `path`: links in its place, folders that nobody may enter, trees of any depth."""
+    problem = "something goes on writing there"
+    for _ in range(_ROUNDS):
+        try:
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # something of it ended just now
+        except OSError as error:
+            problem = str(error)
+            _open_folders(path)
+        except RecursionError:  # `rm` needs no stack
+            subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True)
+        if not os.path.lexists(path):
+            return
+    log.warning("workspace.left", folder=str(path), problem=problem)
+
+
+def _open_folders(path: Path) -> None:
+    with suppress(OSError, RecursionError):
+        path.chmod(0o700)
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                inner = Path(folder, name)
+                with suppress(OSError):
+                    if not inner.is_symlink():
+                        inner.chmod(0o700)
 
 
 def _mark(host: str, pid: int) -> str:

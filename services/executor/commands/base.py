@@ -60,6 +60,8 @@ class CommandContext:
     deadline: float | None = None
     """`time.monotonic()` value after which the try is timed out."""
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    run: str | None = None
+    """Daemons of a try that ended well live until this run ends (`end_run`); None: nobody ends them."""
     redactor: Redactor = field(default_factory=Redactor)
     artifacts_dir: Path | None = None
     """Files left here are kept as artifacts; processes see it as `CADENZA_ARTIFACTS`."""

@@ -52,8 +52,9 @@ class Script(Command[ScriptParams]):
         return await ctx.run_process(command_line(path, params.interpreter, params.args))
 
     async def _run_source(self, params: ScriptParams, ctx: CommandContext) -> Outcome:
-        """The text goes into a file of its own, outside what the run leaves behind."""
-        handle, name = tempfile.mkstemp(prefix="cadenza-script-")
+        """The text goes into a file of its own, in the run's own folder: it goes at the latest with that."""
+        folder = ctx.output_file.parent if ctx.output_file is not None else None
+        handle, name = tempfile.mkstemp(prefix="cadenza-script-", dir=folder)
         path = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:

@@ -1,7 +1,8 @@
 """Ends a process with everything that it started.
 
 First the polite way to the whole group, then, after the grace period, SIGKILL to the group, to every descendant
-(also in other sessions, also seen earlier and orphaned since) and to every process that carries the try's mark.
+(also in other sessions, also seen earlier and orphaned since). Who got away from all of these is found by the mark that
+it carries (`leftovers.py`).
 """
 
 import asyncio
@@ -9,9 +10,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
-from services.executor.processes.table import ProcessRow, marked, read_row, snapshot
+from services.executor.processes.table import read_row, snapshot
 
 Seen = tuple[int, float]
 """Process id and start time."""
@@ -22,9 +23,8 @@ _LOOK_AGAIN_SECONDS = 0.02
 class ProcessTree:
     """A process that leads its session, and what came from it."""
 
-    def __init__(self, pid: int, mark: str) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._mark = mark
         self.seen: set[Seen] = set()
         """Descendants noticed so far; a daemon stays known here after its parents have gone."""
 
@@ -43,26 +43,21 @@ class ProcessTree:
         self.seen |= snapshot().tree(self.pid, self.seen).keys()
 
     def kill(self) -> None:
-        """SIGKILL for everything, at once."""
+        """SIGKILL for everything that is known, at once; the rest carries the try's mark (`leftovers.py`)."""
         self.note_descendants()
         self.signal_group(signal.SIGKILL)
-        kill_rows(self.seen)
-        # Each round ends what the one before was about to start; a fork bomb loses, since its group is dead.
-        for _ in range(3):
-            left = [(row.pid, row.started) for row in marked(self._mark) if not row.zombie]
-            if not left:
-                return
-            kill_rows(left)
+        _signal(self.seen, signal.SIGKILL)
 
     async def end(self, grace_seconds: float) -> None:
         """SIGTERM, grace, SIGKILL. Returns early when the whole group has gone by itself."""
         self.note_descendants()
         self.signal_group(signal.SIGTERM)
         _signal(self._outside_group(), signal.SIGTERM)
+        self.signal_group(signal.SIGCONT)  # one that has stopped itself shall hear it too
         until = time.monotonic() + grace_seconds
         while time.monotonic() < until and self._alive():  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        self.kill()
+        await asyncio.to_thread(self.kill)
 
     def _alive(self) -> bool:
         """A zombie that nobody has waited for yet counts as gone."""
@@ -76,14 +71,6 @@ class ProcessTree:
             row = read_row(pid)
             if row is not None and row.group != self.pid:
                 yield pid, started
-
-
-def kill_rows(seen: Collection[Seen] | Iterable[ProcessRow]) -> None:
-    """SIGKILL for each process that is still the one that was seen."""
-    _signal(
-        ((item.pid, item.started) if isinstance(item, ProcessRow) else item for item in seen),
-        signal.SIGKILL,
-    )
 
 
 def _signal(seen: Iterable[Seen], number: signal.Signals) -> None:

@@ -17,8 +17,6 @@ OWNER = "CADENZA_OWNER"
 EXECUTION_ID = "CADENZA_EXECUTION_ID"
 OUTPUT = "CADENZA_OUTPUT"
 ARTIFACTS = "CADENZA_ARTIFACTS"
-MARK = "CADENZA_MARK"
-"""Unique for each process that the runner starts; its descendants are found by it."""
 
 
 def build_environment(

@@ -25,18 +25,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from services.executor.processes.kernel import become_subreaper, hide_memory
+from services.executor.processes.marks import own_everything
 from services.executor.processes.ownership import orphans, owner_mark
-from services.executor.processes.table import ProcessRow, snapshot
+from services.executor.processes.table import ProcessRow, children_of, snapshot
 
 ARGUMENT = "--guardian="
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 END_SECONDS = 5.0
 _AGAIN_SECONDS = 0.01
+_SOON_SECONDS = 0.001
 
 
 def run(command: Sequence[str]) -> int:
     """Guard `command` (the worker's command line; it gets one more argument) until it ends; its exit code."""
     become_subreaper()
+    own_everything()
     hide_memory()  # our environment holds the same secrets as the worker's
     end_predecessors()
     wake_read, wake_write = os.pipe()
@@ -75,10 +78,14 @@ def end_descendants() -> bool:
     """SIGKILL for everything below this process, until nothing is left. False when something would not go."""
     until = time.monotonic() + END_SECONDS
     while time.monotonic() < until:
-        _kill(snapshot().descendants(os.getpid()))
+        # Who loses its parent comes here. A quick look at these alone also catches a chain of forks, which would be one
+        # ahead of every look at all processes.
+        for pid in children_of(os.getpid()):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         if not _reap_others():
             return True
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(_SOON_SECONDS)
     return False
 
 

@@ -1,9 +1,9 @@
-"""Whose process is this? The guardian's mark stands in the environment of everything that its worker starts.
+"""What has a dead guardian left behind? Its mark stands in the environment of everything that its worker starts.
 
     CADENZA_OWNER=<host>/<boot id>/<pid>/<start time>
 
 A mark names one guardian for ever: a pid may come again, a pid with its start time within one boot may not. A process
-that threw its environment away can be told by the living guardian (it is a descendant), not by the next one.
+that threw its environment away is told by the mark in its limits (`marks.py`).
 """
 
 import os
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.executor.processes.environment import OWNER
+from services.executor.processes.marks import carrying, is_abandoned
 from services.executor.processes.table import ProcessRow, environments, read_row, snapshot
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -39,14 +40,22 @@ def orphans() -> list[ProcessRow]:
     spared = set(_ancestors(os.getpid()))
     prefix = f"{OWNER}=".encode()
     found: dict[int, ProcessRow] = {}
-    for row, entries in environments():
-        if not row.zombie and any(_belongs_to_nobody(entry, prefix) for entry in entries):
+    left = [
+        row for row, entries in environments() if any(_is_gone(entry, prefix) for entry in entries)
+    ]
+    left += [
+        table.rows[pid]
+        for pid in carrying(lambda marks: is_abandoned(marks.owner))
+        if pid in table.rows
+    ]
+    for row in left:
+        if not row.zombie:
             found[row.pid] = row
             found |= {child.pid: child for child in table.descendants(row.pid)}
     return [row for pid, row in found.items() if pid not in spared]
 
 
-def _belongs_to_nobody(entry: bytes, prefix: bytes) -> bool:
+def _is_gone(entry: bytes, prefix: bytes) -> bool:
     return entry.startswith(prefix) and is_gone(entry[len(prefix) :].decode("utf-8", "replace"))
 
 

@@ -15,13 +15,12 @@ from typing import Any, Literal
 from services.executor.commands.base import CommandContext
 from services.executor.commands.outcome import Outcome, StepStatus, failed
 from services.executor.processes.ending import ProcessTree
-from services.executor.processes.environment import MARK
+from services.executor.processes.leftovers import Leftovers
 from services.executor.processes.model import ProcessSpec
 from services.executor.processes.outputs import InvalidOutput, read_outputs
 from services.executor.processes.reading import OutputPump
 from services.executor.processes.sampling import Sampler, Watch
 from services.executor.processes.spawning import Child, Exit, StartFailed, spawn
-from shared.ids import new_id
 
 DRAIN_SECONDS = 0.5
 """How long output may still come after the process has ended."""
@@ -38,7 +37,10 @@ class LocalProcessRunner:
         grace_seconds: float = 5.0,
         sample_seconds: float = 1.0,
         drain_seconds: float = DRAIN_SECONDS,
+        guarded: bool = False,
     ) -> None:
+        """`guarded`: this process's parent is the guardian."""
+        self._leftovers = Leftovers(guarded=guarded)
         self._grace = grace_seconds
         self._drain = drain_seconds
         self._sampler = Sampler(sample_seconds)
@@ -51,13 +53,26 @@ class LocalProcessRunner:
             return Outcome("cancelled", "cancelled", "cancelled before the process started")
         if ctx.deadline is not None and time.monotonic() >= ctx.deadline:
             return Outcome("timed_out", "timeout", "no time was left to start the process")
-        mark = new_id()
-        environment = {**ctx.env, **(env or {}), MARK: mark}
+        number = self._leftovers.begin_try(ctx.run)
+        status: StepStatus = "cancelled"
         try:
-            child = spawn(ProcessSpec(argv, environment, str(ctx.working_dir)), ctx.limits)
+            child = spawn(
+                ProcessSpec(argv, {**ctx.env, **(env or {})}, str(ctx.working_dir)),
+                ctx.limits,
+                number=number,
+            )
+            outcome = await self._follow(child, ProcessTree(child.pid), ctx)
+            status = outcome.status
         except StartFailed as error:
-            return failed(error.reason, ctx.redactor.redact(str(error)))
-        return await self._follow(child, ProcessTree(child.pid, f"{MARK}={mark}"), ctx)
+            status = "failed"
+            outcome = failed(error.reason, ctx.redactor.redact(str(error)))
+        finally:
+            await self._leftovers.end_try(number, status)
+        return outcome
+
+    async def end_run(self, run: str) -> None:
+        """End what the run's processes (`CommandContext.run`) have left behind."""
+        await self._leftovers.end_run(run)
 
     async def _follow(self, child: Child, tree: ProcessTree, ctx: CommandContext) -> Outcome:
         pumps = _pumps(child, ctx)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from services.executor.processes.marks import marking
 from services.executor.processes.model import MIB, Limits, ProcessSpec
 
 
@@ -45,20 +46,21 @@ class Child:
     exited: "asyncio.Future[Exit]"
 
 
-def spawn(spec: ProcessSpec, limits: Limits) -> Child:
-    """Start it. Raises StartFailed."""
+def spawn(spec: ProcessSpec, limits: Limits, *, number: int) -> Child:
+    """Start it; `number` marks it and all that comes from it. Raises StartFailed."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        process = subprocess.Popen(
-            _with_limits(spec, limits),
-            cwd=spec.working_dir,
-            env=dict(spec.env),
-            stdin=_nothing(),
-            stdout=out_write,
-            stderr=err_write,
-            start_new_session=True,
-        )
+        with marking(number):
+            process = subprocess.Popen(
+                _with_limits(spec, limits),
+                cwd=spec.working_dir,
+                env=dict(spec.env),
+                stdin=_nothing(),
+                stdout=out_write,
+                stderr=err_write,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         os.close(out_read)
         os.close(err_read)

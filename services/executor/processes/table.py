@@ -41,6 +41,10 @@ class ProcessTable:
             self._children.setdefault(row.parent, []).append(row)
             self._sessions.setdefault(row.session, []).append(row)
 
+    def children(self, pid: int) -> list[ProcessRow]:
+        """Those whose parent is `pid` now."""
+        return self._children.get(pid, [])
+
     def descendants(self, pid: int) -> list[ProcessRow]:
         """Everything that comes from `pid` through parents that still live."""
         found, todo = [], [pid]
@@ -80,12 +84,6 @@ def read_row(pid: int) -> ProcessRow | None:
     return _parse(pid, stat)
 
 
-def marked(mark: str) -> list[ProcessRow]:
-    """Processes whose environment holds the entry `mark` (`NAME=value`); empty where environments cannot be read."""
-    wanted = mark.encode()
-    return [row for row, entries in environments() if wanted in entries]
-
-
 def environments() -> Iterator[tuple[ProcessRow, list[bytes]]]:
     """Every readable process with its environment as it was started with."""
     if sys.platform != "linux":
@@ -98,6 +96,20 @@ def environments() -> Iterator[tuple[ProcessRow, list[bytes]]]:
         row = read_row(pid)
         if row is not None:
             yield row, entries
+
+
+def newest_first() -> list[int]:
+    """All process ids of a Linux system; who forks in a chain is met at its end."""
+    return sorted(_pids(), reverse=True)
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, the newest first."""
+    try:
+        words = (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()
+    except OSError:  # not Linux, or a kernel without this list
+        return sorted((row.pid for row in snapshot().children(pid)), reverse=True)
+    return [int(word) for word in reversed(words)]
 
 
 def _pids() -> list[int]:
