@@ -7,6 +7,7 @@ from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
 from services.executor.intake import Intake
+from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.repository import MongoJournals
 from services.executor.repository.collections import EXECUTIONS, STEPS
@@ -16,7 +17,6 @@ from services.executor.settings import ExecutorGroup, ExecutorSettings
 from services.executor.workspace import Workspace
 from shared.clock import SystemClock
 from shared.events.run import RunControl, RunRequested
-from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
@@ -44,9 +44,12 @@ def build_app(
     settings: ExecutorSettings,
     *,
     owner_mark: str | None = None,
+    all_clear: bool = False,
     live_until: Callable[[float | None], None] = lambda _deadline: None,
 ) -> App:
-    """`owner_mark` goes into the environment of every step; `live_until` tells the guardian the worker's deadline."""
+    """`owner_mark` goes into the environment of every step; `all_clear`: what a predecessor on this host had started is
+    gone; `live_until` tells the guardian the worker's deadline.
+    """
     group = settings.executor
     clock = SystemClock()
     health = Health(settings.runtime)
@@ -60,7 +63,11 @@ def build_app(
     # the queue, and everything that is written under its leases
     queue = work_queue(group)
     parts = build_work(
-        mongo.database, queue, publisher=publisher, owner=f"{group.host_id}/{new_id()}"
+        mongo.database,
+        queue,
+        publisher=publisher,
+        owner=lease_owner(owner_mark or group.host_id),
+        is_gone=has_ended if all_clear else None,
     )
     executor = Executor(
         journals=MongoJournals(

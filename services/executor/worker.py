@@ -25,6 +25,8 @@ def main(argv: Sequence[str], link: GuardianLink | None) -> int:
     def build(settings: ExecutorSettings) -> service.App:
         if link is None:
             return build_app(settings)
-        return build_app(settings, owner_mark=link.owner, live_until=link.live_until)
+        return build_app(
+            settings, owner_mark=link.owner, all_clear=link.clear, live_until=link.live_until
+        )
 
     return service.main(argv, card=CARD, settings_class=ExecutorSettings, build=build, uvloop=True)

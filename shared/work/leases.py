@@ -1,6 +1,6 @@
 """Prolonging leases, learning what was lost, and taking back what nobody holds any more."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -59,11 +59,24 @@ class Leases:
 
     async def recover(self) -> int:
         """Requeue or end every item whose lease has run out, whoever held it."""
+        return await self._recover({"$expr": {"$lt": ["$lease.until", "$$NOW"]}})
+
+    async def recover_from(self, is_gone: Callable[[str], bool]) -> int:
+        """The same at once, for owners that are surely gone, with all that they had started."""
+        async with translated():
+            owners = await self._desk.items.distinct("lease.owner", {"status": "running"})
+        gone = [owner for owner in owners if is_gone(owner)]
+        recovered = 0
+        while gone and (count := await self._recover({"lease.owner": {"$in": gone}})):
+            recovered += count
+        return recovered
+
+    async def _recover(self, lost: Mapping[str, Any]) -> int:
         desk = self._desk
-        expired = {"status": "running", "$expr": {"$lt": ["$lease.until", "$$NOW"]}}
+        running = {"status": "running", **lost}
         async with translated():
             cursor = (
-                desk.items.find(expired, {"_id": 1})
+                desk.items.find(running, {"_id": 1})
                 .limit(RECOVERED_AT_ONCE)
                 .hint(LEASE_INDEX.label)
             )
@@ -72,7 +85,7 @@ class Leases:
                 return 0
             crash.point("recover.before_update")
             result = await desk.items.update_many(
-                {"_id": {"$in": ids}, **expired}, let_go(desk.queue, reason=LOST_WORKER, lost=True)
+                {"_id": {"$in": ids}, **running}, let_go(desk.queue, reason=LOST_WORKER, lost=True)
             )
             crash.point("recover.after_update")
         _log.warning("work.recovered", queue=desk.queue.collection, count=result.modified_count)

@@ -4,7 +4,7 @@
 the order of `resources`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,11 @@ _log = structlog.get_logger(__name__)
 
 
 class MongoWork:
-    """Implements `shared.work.ports.Work` for one worker process. `owner` is new at every start of a process."""
+    """Implements `shared.work.ports.Work` for one worker process. `owner` is new at every start of a process.
+
+    `is_gone` says of an owner that it has surely ended, with all that it had started: what such a one still holds is
+    recovered at the start, without waiting for its lease.
+    """
 
     def __init__(
         self,
@@ -44,12 +48,14 @@ class MongoWork:
         outbox: Outbox,
         commit: GroupCommit,
         owner: str,
+        is_gone: Callable[[str], bool] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = f"work.{queue.collection}"
         self.queue = queue
         desk = Desk(database, queue, owner, outbox, commit, ServerClock(clock or SystemClock()))
         self._desk = desk
+        self._is_gone = is_gone
         self._claims = Claims(desk)
         self._ingest = Ingest(desk, self._claims)
         self._leases = Leases(desk)
@@ -59,8 +65,10 @@ class MongoWork:
     async def start(self) -> None:
         try:
             await self._desk.clock.measure(self._desk.database)
-        except StorageUnavailable as error:
-            _log.warning("work.server_time_unknown", detail=error.message)
+            if self._is_gone is not None:
+                await self._leases.recover_from(self._is_gone)
+        except StorageUnavailable as error:  # the time is asked again, and the leases run out
+            _log.warning("work.started_without_database", detail=error.message)
 
     async def stop(self) -> None:
         """Give back at once what is still ours, so that others need not wait for the leases to run out."""
@@ -140,6 +148,7 @@ def build_work(
     *,
     publisher: EventsPublisher,
     owner: str,
+    is_gone: Callable[[str], bool] | None = None,
     clock: Clock | None = None,
 ) -> WorkParts:
     """The parts of one service's queue, connected."""
@@ -148,5 +157,7 @@ def build_work(
         sources.append(Source(queue.children, queue.factory, queue.stream_of_child))
     outbox = Outbox(database, publisher, sources)
     commit = GroupCommit(database, order=queue.collections(), listener=outbox)
-    work = MongoWork(database, queue, outbox=outbox, commit=commit, owner=owner, clock=clock)
+    work = MongoWork(
+        database, queue, outbox=outbox, commit=commit, owner=owner, is_gone=is_gone, clock=clock
+    )
     return WorkParts(outbox, commit, work)

@@ -53,6 +53,44 @@ def test_kill_9_of_the_executor_in_the_middle_of_a_step(cadenza, tmp_path):
     assert second.alive
 
 
+def test_a_restarted_executor_goes_on_without_waiting_for_its_predecessors_leases(
+    cadenza, tmp_path
+):
+    """The guardian has ended what was left, so nobody else can be at work on these runs."""
+    leases = {"EXECUTOR__LEASE_SECONDS": "120", "EXECUTOR__RENEW_SECONDS": "5"}
+    cadenza.service("gateway")
+    first = cadenza.service("executor", **leases)
+    pidfile = tmp_path / "pid"
+    execution_id = cadenza.submit(
+        shell(f"echo $$ >> {pidfile}; [ $(wc -l < {pidfile}) -gt 1 ] || sleep 300", "long")
+    )
+    cadenza.until(pidfile.exists, what="the step to start")
+    os.kill(first.pid, signal.SIGKILL)
+    cadenza.service("executor", **leases)
+    assert not alive(int(pidfile.read_text().split()[0]))
+
+    (document,) = cadenza.wait_final(execution_id, timeout=40)
+
+    assert (document["status"], document["recoveries"]) == ("completed", 1)
+    assert [a["status"] for a in cadenza.steps(execution_id)[0]["attempts"]] == [
+        "lost",
+        "completed",
+    ]
+    check_invariants(cadenza, [execution_id])
+
+
+def test_a_living_neighbour_keeps_its_leases_when_another_executor_starts(cadenza, tmp_path):
+    cadenza.service("gateway")
+    cadenza.service("executor")
+    mark = tmp_path / "mark"
+    execution_id = cadenza.submit(shell(f"echo x >> {mark}; sleep 3", "long"))
+    cadenza.until(mark.exists, what="the step to start")
+    cadenza.service("executor")
+    (document,) = cadenza.wait_final(execution_id, timeout=40)
+    assert (document["status"], document["epoch"], document["recoveries"]) == ("completed", 1, 0)
+    assert mark.read_text() == "x\n"
+
+
 def test_a_step_that_may_not_run_twice_ends_as_lost_worker(cadenza, tmp_path):
     cadenza.service("gateway")
     first = cadenza.service("executor")

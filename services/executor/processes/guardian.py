@@ -8,7 +8,8 @@ Promises:
 - When the worker ends, for whatever reason, all below it is ended too, daemons in sessions of their own included.
 - When the worker's deadline passes without a new one (its lease may be somebody else's by then), worker and all
   descendants are ended. Deadlines come as lines `deadline <monotonic seconds>` through a pipe.
-- Before the worker starts, what a dead predecessor on this host left running is ended.
+- Before the worker starts, what a dead predecessor on this host left running is ended. The worker is told whether that
+  is sure (the all-clear): then it may go on at once with what the predecessor had begun.
 - SIGTERM, SIGINT and SIGHUP are passed on to the worker; zombies are reaped; the exit code is the worker's (128 + n
   after signal n). Nothing is ever restarted.
 
@@ -30,6 +31,7 @@ from services.executor.processes.ownership import orphans, owner_mark
 from services.executor.processes.table import ProcessRow, children_of, snapshot
 
 ARGUMENT = "--guardian="
+CLEAR, LEFT = "clear", "left"
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 END_SECONDS = 5.0
 _AGAIN_SECONDS = 0.01
@@ -41,7 +43,7 @@ def run(command: Sequence[str]) -> int:
     become_subreaper()
     own_everything()
     hide_memory()  # our environment holds the same secrets as the worker's
-    end_predecessors()
+    clear = CLEAR if end_predecessors() else LEFT
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
         os.set_blocking(end, False)
@@ -51,7 +53,7 @@ def run(command: Sequence[str]) -> int:
         signal.signal(number, lambda *_: None)
     link_read, link_write = os.pipe()
     worker = subprocess.Popen(
-        [*command, f"{ARGUMENT}{link_write}:{owner_mark()}"],
+        [*command, f"{ARGUMENT}{link_write}:{clear}:{owner_mark()}"],
         pass_fds=[link_write],
         # Ctrl-C at a terminal reaches the whole foreground group; the worker shall hear it once, from here.
         process_group=0,
@@ -61,17 +63,16 @@ def run(command: Sequence[str]) -> int:
     return _Guardian(worker, wake_read, link_read).guard()
 
 
-def end_predecessors() -> int:
-    """End what dead guardians of this host left behind; how many processes that were."""
-    ended = 0
-    for _ in range(10):
-        left = orphans()
-        if not left:
-            break
-        ended += len(left)
+def end_predecessors() -> bool:
+    """End what dead guardians of this host left behind; True when nothing of it is left."""
+    until = time.monotonic() + END_SECONDS
+    while left := orphans():
+        if time.monotonic() > until:
+            _say(f"{len(left)} processes of a predecessor could not be ended")
+            return False
         _kill(left)
         time.sleep(_AGAIN_SECONDS)
-    return ended
+    return True
 
 
 def end_descendants() -> bool:

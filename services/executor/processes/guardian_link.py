@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from services.executor.processes.guardian import ARGUMENT
+from services.executor.processes.guardian import ARGUMENT, CLEAR
 from services.executor.processes.kernel import die_with_parent, hide_memory
 
 
 @dataclass(frozen=True, slots=True)
 class GuardianLink:
-    """`owner` is the mark for the environment of everything that this worker starts."""
+    """`owner` is the mark for the environment of everything that this worker starts. `clear`: nothing is left of a
+    predecessor on this host.
+    """
 
     owner: str
+    clear: bool
     _pipe: int
 
     @classmethod
@@ -21,12 +24,12 @@ class GuardianLink:
         """The link when a guardian started this process: dies with it from now on, and is closed to others' eyes."""
         for argument in arguments:
             if argument.startswith(ARGUMENT):
-                pipe, _, owner = argument.removeprefix(ARGUMENT).partition(":")
+                pipe, clear, owner = argument.removeprefix(ARGUMENT).split(":", 2)
                 os.set_inheritable(int(pipe), False)
                 os.set_blocking(int(pipe), False)
                 die_with_parent(int(owner.split("/")[-2]))
                 hide_memory()
-                return cls(owner, int(pipe))
+                return cls(owner, clear == CLEAR, int(pipe))
         return None
 
     def live_until(self, deadline: float | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from services.executor.processes.environment import OWNER
 from services.executor.processes.marks import carrying, is_abandoned
 from services.executor.processes.table import ProcessRow, environments, read_row, snapshot
+from shared.ids import new_id
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -22,6 +23,18 @@ def owner_mark(pid: int | None = None) -> str:
     """The mark of a process, this one by default."""
     row = read_row(pid or os.getpid())
     return f"{_here()}/{row.pid}/{row.started}" if row else f"{_here()}/{pid}/0"
+
+
+def lease_owner(mark: str) -> str:
+    """A name for a worker under the guardian with this mark, under which it holds its leases."""
+    return f"{mark}/{new_id()}"
+
+
+def has_ended(owner: str) -> bool:
+    """True for the lease owner's name of a worker whose guardian is gone. The guardian above us has ended all that it
+    had left before we were started, so its runs may go on at once.
+    """
+    return is_gone(owner.rpartition("/")[0])
 
 
 def is_gone(mark: str) -> bool:
