@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
@@ -10,17 +11,20 @@ from services.executor.intake import Intake
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.repository import MongoJournals
+from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
 from services.executor.workspace import Workspace
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.events.run import RunControl, RunRequested
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
+from shared.kafka.topics import BY_NAME
 from shared.mongo.client import Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
@@ -92,6 +96,7 @@ def build_app(
         *parts.resources,
         loop,
         *_consumers(settings, health, executor, loop, Intake(parts.work, objects), publisher),
+        _retention(group, mongo, objects, clock),
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
@@ -160,6 +165,18 @@ def _consumers(
     ]
 
 
+def _retention(
+    group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock
+) -> Retention:
+    ages = Ages(
+        executions=timedelta(days=group.keep_executions_days),
+        steps=timedelta(days=group.keep_steps_days),
+        artifacts=timedelta(days=group.keep_artifacts_days),
+    )
+    records = MongoRecords(mongo.database)
+    return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
 def work_queue(group: ExecutorGroup) -> Queue:
     """The executor's queue: executions with their steps."""
     return Queue(
@@ -194,6 +211,8 @@ def _run_parts(
         inherited=group.inherited,
         owner=owner_mark,
         default_timeout=group.default_step_timeout_seconds,
+        # As long as the topic keeps requests; an older one comes out of a backlog or out of somebody's copy.
+        expires_after=BY_NAME[RunRequested.topic].retention_ms / 1000,
         max_output=group.max_output_bytes,
         inline_output=group.inline_output_bytes,
         max_artifacts=group.max_artifact_bytes,

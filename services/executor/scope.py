@@ -38,6 +38,8 @@ class RunParts:
     owner: str | None
     """Mark that every process carries, by which the guardian finds it."""
     default_timeout: float
+    expires_after: float
+    """A run that was accepted longer ago than this when it is first claimed no longer starts."""
     max_output: int
     inline_output: int
     max_artifacts: int = 1024**3

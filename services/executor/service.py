@@ -67,6 +67,8 @@ class Executor:
         return execution_id in self._running
 
     async def _perform(self, claim: Claim, journal: Journal) -> RunEnd:
+        if self._has_expired(claim.document):
+            return RunEnd("failed", "expired", "it was accepted too long ago to be started now")
         try:
             plan = await self._plan(claim.document)
         except InvalidRequest as error:
@@ -87,6 +89,11 @@ class Executor:
             del self._running[claim.id]
             if folder.made:
                 await self._clear(scope)
+
+    def _has_expired(self, document: Mapping[str, Any]) -> bool:
+        """Such a request may be a repetition of one whose run has long been removed. One that began in time goes on."""
+        waited = document["started_at"] - document["accepted_at"]
+        return bool(waited.total_seconds() > self._parts.expires_after)
 
     async def _clear(self, scope: RunScope) -> None:
         """Nothing of the run is left: no process, no file."""

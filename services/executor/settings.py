@@ -43,6 +43,14 @@ class ExecutorGroup(Group):
     """A step's output above this size becomes an artifact, and so does its log."""
     max_artifact_bytes: int = Field(1024**3, ge=0)
     """Of all files together that one try of a step leaves; what exceeds it is named in the step's log, not kept."""
+    keep_executions_days: float = Field(365, gt=0)
+    """How long ended runs are kept, from their acceptance. The same goes for what belongs to them, if not less."""
+    keep_steps_days: float = Field(182, gt=0)
+    """How long their steps and logs are kept."""
+    keep_artifacts_days: float = Field(91, gt=0)
+    """How long their artifacts are kept, bytes included."""
+    retention_check_seconds: float = Field(3600, gt=0)
+    """Between two looks for what is too old."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
     inherited: dict[str, str] = Field(default_factory=_inherited)

@@ -13,6 +13,7 @@ STEPS = "execution_steps"
 LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
+SWEEPS = "execution_sweeps"
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -57,4 +58,5 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
     CollectionSpec("app_configurations"),
+    CollectionSpec(SWEEPS),
 )

@@ -40,6 +40,7 @@ class Bench:
             inherited={"PATH": os.environ["PATH"]},
             owner=None,
             default_timeout=30,
+            expires_after=7 * 24 * 3600,
             max_output=1024 * 1024,
             inline_output=1024,
             **parts,
@@ -47,13 +48,20 @@ class Bench:
         self.executor = Executor(journals=self.journal, folders=self.workspace, parts=self.parts)
 
     def claim(self, plan, **document) -> Claim:
+        now = SystemClock().now()
         return Claim(
             id="0197-run",
             tenant="acme",
             epoch=self.journal.epoch,
             token="t",
             sequence=first_sequence(1) + 1,
-            document={"plan": plan, "inputs": {}, "started_at": SystemClock().now(), **document},
+            document={
+                "plan": plan,
+                "inputs": {},
+                "accepted_at": now,
+                "started_at": now,
+                **document,
+            },
         )
 
     async def run(self, *steps, inputs=None, **plan):

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import psutil
 import pytest
 
 from services.executor.models import StepRecord
+from shared.clock import SystemClock
 from tests.builders.runs import a_plan, a_step
 from tests.unit.executor.bench import Bench, shell
 
@@ -229,3 +231,12 @@ async def test_a_large_output_and_a_long_log_become_artifacts(bench):
 async def test_a_plan_that_cannot_be_run_is_rejected(bench, plan, reason):
     await bench.executor.run(bench.claim(plan))
     assert (bench.journal.ended.status, bench.journal.ended.reason) == ("failed", reason)
+
+
+async def test_a_run_that_was_accepted_longer_ago_than_its_topic_keeps_requests_has_expired(bench):
+    accepted_at = SystemClock().now() - timedelta(days=8)
+    claim = bench.claim({"name": "p", "steps": [shell("touch ran", "a")]}, accepted_at=accepted_at)
+    await bench.workspace.start()
+    await bench.executor.run(claim)
+    assert (bench.journal.ended.status, bench.journal.ended.reason) == ("failed", "expired")
+    assert bench.journal.ends == {}
