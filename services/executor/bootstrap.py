@@ -165,9 +165,7 @@ def _consumers(
     ]
 
 
-def _retention(
-    group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock
-) -> Retention:
+def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Retention:
     ages = Ages(
         executions=timedelta(days=group.keep_executions_days),
         steps=timedelta(days=group.keep_steps_days),
