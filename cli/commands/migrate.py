@@ -4,21 +4,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.exits import FAILED, PASSED
 from cli.options import AsJson
 from cli.output import console, print_json
-from shared.settings import KafkaSettings, MongoSettings, load
-
-
-class _Targets(BaseSettings):
-    """The same variables as the services'."""
-
-    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True)
-
-    kafka: KafkaSettings = KafkaSettings()
-    mongo: MongoSettings = MongoSettings()
+from cli.targets import targets
 
 
 def migrate(
@@ -30,13 +20,13 @@ def migrate(
     """Apply topics and indexes to KAFKA__BOOTSTRAP_SERVERS and MONGO__URI; run it as often as you like."""
     from sandbox import migration
 
-    targets = load(_Targets)
+    to = targets()
     if check:
-        found = asyncio.run(migration.drift(targets.mongo))
+        found = asyncio.run(migration.drift(to.mongo))
         _tell("differs", found, as_json=as_json)
         return FAILED if found else PASSED
-    done = asyncio.run(migration.apply_topics(targets.kafka))
-    done += asyncio.run(migration.apply_collections(targets.mongo))
+    done = asyncio.run(migration.apply_topics(to.kafka))
+    done += asyncio.run(migration.apply_collections(to.mongo))
     _tell("done", done, as_json=as_json)
     return PASSED
 

@@ -25,7 +25,8 @@ from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
 from shared.kafka.topics import BY_NAME
-from shared.mongo.client import Mongo
+from shared.mongo.client import Database, Mongo
+from shared.mongo.failure_window import MongoFailureWindow
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -40,6 +41,7 @@ from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
+CONTROL_GROUP = "executor-control"
 TOPICS_IN = (RunRequested.topic, RunControl.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
@@ -95,7 +97,9 @@ def build_app(
         workspace,
         *parts.resources,
         loop,
-        *_consumers(settings, health, executor, loop, Intake(parts.work, objects), publisher),
+        *_consumers(
+            settings, health, executor, loop, Intake(parts.work, objects), publisher, mongo.database
+        ),
         _retention(group, mongo, objects, clock),
         WebServer(web, settings.http),
     ]
@@ -134,6 +138,7 @@ def _consumers(
     loop: WorkLoop,
     intake: Intake,
     publisher: KafkaEventPublisher,
+    database: Database,
 ) -> list[Resource]:
     """What comes in from Kafka."""
     dead_letters = DeadLetters(publisher)
@@ -147,14 +152,16 @@ def _consumers(
             ),
             health=health,
             dead_letters=dead_letters,
+            window=MongoFailureWindow(database, GROUP),
         ),
         BatchConsumer(
             settings.kafka,
             topics=[RunControl.topic],
-            group=f"{GROUP}-control",
+            group=CONTROL_GROUP,
             handle=run_control.build(intake, dead_letters),
             health=health,
             dead_letters=dead_letters,
+            window=MongoFailureWindow(database, CONTROL_GROUP),
         ),
         Tail(
             settings.kafka,

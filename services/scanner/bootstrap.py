@@ -19,7 +19,8 @@ from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
-from shared.mongo.client import Mongo
+from shared.mongo.client import Database, Mongo
+from shared.mongo.failure_window import MongoFailureWindow
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.retry import RetryPolicy
@@ -63,7 +64,9 @@ def build_app(
         pause_seconds=group.poll_seconds,
     )
     loop = _loop(group, parts.work, worker, queue=queue, health=health)
-    consumer = _consumer(settings, parts.work, publisher, wake=loop.wake, health=health)
+    consumer = _consumer(
+        settings, parts.work, publisher, mongo.database, wake=loop.wake, health=health
+    )
     web = _web(settings, health)
     resources += [loop, consumer, WebServer(web, settings.http)]
     return App(resources, health, web)
@@ -120,6 +123,7 @@ def _consumer(
     settings: ScannerSettings,
     work: Work,
     publisher: KafkaEventPublisher,
+    database: Database,
     *,
     wake: Callable[[], None],
     health: Health,
@@ -132,6 +136,7 @@ def _consumer(
         handle=scan_requested.build(work, dead_letters, wake=wake),
         health=health,
         dead_letters=dead_letters,
+        window=MongoFailureWindow(database, settings.scanner.consumer_group),
     )
 
 
