@@ -73,7 +73,7 @@ class Executor:
         except PlanUnavailable as error:
             return RunEnd("failed", error.code, error.message)
         folder = self._folders.folder_of(claim.id, claim.epoch)
-        scope = _scope(claim, plan, folder)
+        scope = _scope(claim, plan, folder, self._parts.users.lend())
         run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
@@ -84,6 +84,7 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         finally:
             del self._running[claim.id]
+            self._parts.users.give_back(scope.uid)
             await self._parts.processes.end_run(scope.processes)
             if folder.exists():  # it may hold a million files; the other runs do not wait for that
                 await asyncio.to_thread(self._folders.remove, folder)
@@ -97,7 +98,7 @@ class Executor:
         return validate_plan(raw)
 
 
-def _scope(claim: Claim, plan: Plan, folder: Path) -> RunScope:
+def _scope(claim: Claim, plan: Plan, folder: Path, uid: int | None) -> RunScope:
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,
@@ -106,6 +107,7 @@ def _scope(claim: Claim, plan: Plan, folder: Path) -> RunScope:
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
+        uid=uid,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -188,3 +189,72 @@ def test_floods_of_output_are_cut_and_the_memory_stays_bounded(cadenza):
 def _peak(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+FORKS = """python3 -c 'import os, time
+n = 0
+try:
+    while n < 1000:
+        if not os.fork():
+            os.setsid()
+            time.sleep(99)
+        n += 1
+except BlockingIOError:
+    print(n, flush=True)
+time.sleep(99)'"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start steps as other users")
+def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza):
+    folder = Path(
+        tempfile.mkdtemp(prefix="cadenza-work-")
+    )  # pytest's own folders are closed to others
+    cadenza.service("gateway")
+    executor = cadenza.service(
+        "executor",
+        EXECUTOR__WORK_DIR=str(folder),
+        EXECUTOR__STEP_UIDS="[61011, 61012]",
+        EXECUTOR__OPEN_FILES_LIMIT="64",
+        EXECUTOR__FILE_SIZE_LIMIT_MB="1",
+        EXECUTOR__MEMORY_LIMIT_MB="2000",
+        EXECUTOR__CPU_LIMIT_SECONDS="77",
+        EXECUTOR__USER_PROCESSES_LIMIT="50",
+        EXECUTOR__SECRETS='{"acme": {"token": "s3cr3t-value"}}',
+    )
+    reading = f"for pid in $PPID {executor.pid}; do cat /proc/$pid/environ && exit 1; cat /proc/$pid/mem && exit 1; done"
+    execution_id = cadenza.submit(
+        shell(f"{reading}; true", "reading"),
+        shell(
+            "id -u; ulimit -n; ulimit -f; ulimit -v; ulimit -t; ulimit -u; ulimit -H -n", "limits"
+        ),
+        shell("grep NoNewPrivs /proc/self/status", "privileges"),
+        shell("test ${#TOKEN} = 12", "secret", env={"TOKEN": "${{ secrets.token }}"}),
+        shell("! head -c 2000000 /dev/zero > file", "file"),
+        shell(FORKS, "forks", timeout_seconds=3),
+    )
+    cadenza.wait_final(execution_id)
+    steps = {step["step_name"]: step for step in cadenza.steps(execution_id)}
+    texts = {
+        chunk["step_name"]: chunk["text"]
+        for chunk in cadenza.database.execution_logs.find(
+            {"execution_id": execution_id, "stream": "stdout"}
+        )
+    }
+    assert steps["reading"]["status"] == "completed", steps["reading"]
+    assert "reading" not in texts
+    assert texts["limits"].split() == ["61011", "64", "1024", "2048000", "77", "50", "64"]
+    assert texts["privileges"].split() == ["NoNewPrivs:", "1"]
+    assert steps["secret"]["status"] == "completed"
+    assert steps["file"]["status"] == "completed", "no file of two megabytes"
+    assert steps["forks"]["status"] == "timed_out"
+    assert 10 < int(texts["forks"]) < 50
+    cadenza.until(lambda: not _processes_of(61011), timeout=2, what="all forks to be gone")
+    executor.stop()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+def _processes_of(uid: int) -> list[int]:
+    return [
+        process.pid for process in psutil.process_iter(["uids"]) if process.info["uids"].real == uid
+    ]
