@@ -191,6 +191,45 @@ def _peak(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
+HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x07\x08\r\n nul:\0 \u202ebidi\u2066 \u0085 $__proto__ \ufeff\n"
+
+
+def test_hostile_output_and_names_come_out_to_the_letter(cadenza):
+    cadenza.service("gateway")
+    cadenza.service("executor")
+    source = f"""#!/usr/bin/env python3
+import os, sys
+sys.stdout.buffer.write({HOSTILE.encode()!r})
+sys.stderr.buffer.write(b"bad:\\xff\\n")
+os.chdir(os.environ["CADENZA_ARTIFACTS"])
+for name in (b"\\xe2\\x80\\xaename.txt", b"line\\nbreak", b"$set.a"):
+    open(name, "w").write("x")
+"""
+    execution_id = cadenza.submit(
+        a_step("one", command={"type": "script", "source": source.replace("\\\\", "\\")})
+    )
+    (document,) = cadenza.wait_final(execution_id)
+    assert document["status"] == "completed", cadenza.steps(execution_id)
+    base = f"/v1/executions/{execution_id}"
+    with cadenza.client() as client:
+        chunks = client.get(f"{base}/logs").json()["items"]
+        text = client.get(f"{base}/logs?stream=stdout", headers={"Accept": "text/plain"})
+        artifacts = client.get(f"{base}/artifacts").json()["items"]
+        contents = [client.get(f"{base}/artifacts/{a['artifact_id']}/content") for a in artifacts]
+    assert text.content == HOSTILE.encode()
+    of = {
+        stream: "".join(c["text"] for c in chunks if c["stream"] == stream)
+        for stream in ("stdout", "stderr", "system")
+    }
+    assert of["stdout"] == HOSTILE
+    assert of["stderr"] == "bad:\ufffd\n"
+    assert of["system"].startswith('artifact "line\\nbreak" was not kept')
+    assert {a["artifact_name"] for a in artifacts} == {"\u202ename.txt", "$set.a"}
+    assert {answer.content for answer in contents} == {b"x"}
+    assert all(answer.headers["content-disposition"].isascii() for answer in contents)
+    check_invariants(cadenza, [execution_id])
+
+
 FORKS = """python3 -c 'import os, time
 n = 0
 try:
