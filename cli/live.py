@@ -1,5 +1,6 @@
 """A run while it happens: the step table changes in place, log lines scroll above it."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +10,10 @@ from rich.text import Text
 
 from cli.output import duration, status, steps_table
 from cli.sse import Message
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOUR_BETWEEN = re.compile(f"({_COLOUR.pattern})")
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Steps = dict[int, dict[str, Any]]
 
@@ -77,7 +82,22 @@ def print_lines(console: Console, step: str | None, stream: str | None, text: st
     """Lines of a step's output, prefixed by its name."""
     for line in text.splitlines():
         prefix = Text(f"{step or ''} │ ", "dim")
-        console.print(prefix + Text(line, "red" if stream == "stderr" else ""), soft_wrap=True)
+        console.print(prefix + harmless(line, "red" if stream == "stderr" else ""), soft_wrap=True)
+
+
+def harmless(line: str, style: str = "") -> Text:
+    """A line that somebody's test has written: its colours, and everything else that steers a terminal made visible
+    (the window's title, the clipboard, the cursor, the direction of text).
+    """
+    shown = [
+        part if _COLOUR.fullmatch(part) else _STEERING.sub(_visible, part)
+        for part in _COLOUR_BETWEEN.split(line)
+    ]
+    return Text.from_ansi("".join(shown), style=style)
+
+
+def _visible(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def _data(event: dict[str, Any]) -> dict[str, Any]:

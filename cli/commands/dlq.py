@@ -2,22 +2,22 @@
 
 import asyncio
 import json
-import logging
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
-import structlog
 import typer
 
 from cli.exits import FAILED, PASSED, CliError, Unreachable, Usage
 from cli.options import AsJson
 from cli.output import console, moment, print_json, table
 from cli.targets import Targets, targets
+from shared.clock import now
 from shared.errors import BrokerUnavailable, CadenzaError, NotFound, StorageUnavailable
 from shared.kafka.letters import Letter, letter, letters
+from shared.observability.logging import configure
 from shared.security.redaction import Redactor
+from shared.settings import TelemetrySettings
 
 T = TypeVar("T")
 app = typer.Typer(
@@ -211,11 +211,7 @@ async def _chosen(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    # What the driver has to say goes beside the answer, not into it.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure(TelemetrySettings(log_level="ERROR"), "cli")
     try:
         return asyncio.run(work)
     except (BrokerUnavailable, StorageUnavailable) as error:
@@ -255,7 +251,7 @@ def _moment(text: str | None) -> datetime | None:
     units = {"m": "minutes", "h": "hours", "d": "days"}
     try:
         if text[-1:] in units:
-            return datetime.now(UTC) - timedelta(**{units[text[-1]]: float(text[:-1])})
+            return now() - timedelta(**{units[text[-1]]: float(text[:-1])})
         at = datetime.fromisoformat(text)
     except ValueError:
         raise Usage(f"'{text}' is no time: 30m, 12h, 7d, or ISO 8601.") from None

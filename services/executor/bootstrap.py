@@ -1,15 +1,18 @@
 """The parts of the executor and how they fit; the only place that constructs things. Connects nothing."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
 from services.executor.intake import Intake
+from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
+from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
@@ -19,6 +22,7 @@ from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
 from services.executor.workspace import Workspace
 from shared.clock import Clock, SystemClock
+from shared.errors import ConfigurationError
 from shared.events.run import RunControl, RunRequested
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
@@ -64,7 +68,7 @@ def build_app(
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
     health.add_check("kafka", publisher.check)
     objects = build_store(settings.objects, settings.aws, mongo.database)
-    workspace = Workspace(group.work_dir, host=group.host_id)
+    workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
 
     # the queue, and everything that is written under its leases
     queue = work_queue(group)
@@ -198,6 +202,15 @@ def work_queue(group: ExecutorGroup) -> Queue:
     )
 
 
+def _users(uids: Sequence[int]) -> StepUsers:
+    """Raises ConfigurationError where this process may not become another user."""
+    if uids and os.geteuid() != 0:
+        raise ConfigurationError("EXECUTOR__STEP_UIDS: only root can start steps as other users")
+    if uids:
+        gain_no_privileges()
+    return StepUsers(uids)
+
+
 def _run_parts(
     settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None
 ) -> RunParts:
@@ -218,7 +231,8 @@ def _run_parts(
         default_timeout=group.default_step_timeout_seconds,
         # As long as the topic keeps requests; an older one comes out of a backlog or out of somebody's copy.
         expires_after=BY_NAME[RunRequested.topic].retention_ms / 1000,
-        max_output=group.max_output_bytes,
         inline_output=group.inline_output_bytes,
         max_artifacts=group.max_artifact_bytes,
+        limits=group.limits(),
+        users=_users(group.step_uids),
     )

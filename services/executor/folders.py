@@ -1,8 +1,11 @@
 """The folders of one run on disk.
 
-    <run>/work                    the working directory that the commands share
-    <run>/artifacts-<n>           `$CADENZA_ARTIFACTS` of a try
-    <run>/<step>-<attempt>.*      outputs and long logs of a try
+    <run>/work                            the working directory that the commands share
+    <run>/artifacts-<try>                 `$CADENZA_ARTIFACTS` of a try
+    <run>/outputs/<try>.jsonl             `$CADENZA_OUTPUT` of a try
+    <run>/<try>.log, <run>/<try>.taken    ours: a long log; artifacts of another user, before they are read
+
+Where steps run as another user, that one may enter the run's folder but change nothing in it.
 
 Making a folder is one of the dearest things that a short step does. So nothing is made for a command that uses no
 files, and an artifacts folder in which a try left nothing serves the next try.
@@ -11,6 +14,8 @@ files, and an artifacts folder in which a try left nothing serves the next try.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +28,25 @@ class TryFolder:
 
     @property
     def outputs(self) -> Path:
-        return self.root / f"{self.name}.outputs.jsonl"
+        return self.root / OUTPUTS / f"{self.name}.jsonl"
 
     @property
     def log(self) -> Path:
-        return self.root / f"{self.name}.output.log"
+        return self.root / f"{self.name}.log"
+
+    @property
+    def taken(self) -> Path:
+        """Where files of another user are taken to before they are read."""
+        return self.root / f"{self.name}.taken"
 
 
 class RunFolder:
     """What was made below `root`, which belongs to the run alone."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, uid: int | None = None) -> None:
+        """`uid`: the user that the run's processes run as; None: the executor's own."""
         self.root = root
+        self.uid = uid
         self.working_dir = root / "work"
         self.made = False
         """Something is on disk."""
@@ -51,10 +63,20 @@ class RunFolder:
         """Make what a command may use. Raises OSError."""
         if not self.made:
             self.made = True
-            self.working_dir.mkdir(parents=True)
+            self.root.mkdir(parents=True)
+            if self.uid is not None:
+                os.chown(self.root, -1, self.uid)
+                self.root.chmod(0o710)
+            self._make(self.working_dir)
+            self._make(self.root / OUTPUTS)
         if folder.artifacts not in self._artifacts:
-            folder.artifacts.mkdir()
+            self._make(folder.artifacts)
             self._artifacts.append(folder.artifacts)
+
+    def _make(self, folder: Path) -> None:
+        folder.mkdir()
+        if self.uid is not None:
+            os.chown(folder, self.uid, self.uid, follow_symlinks=False)
 
     def holds_artifacts(self, folder: TryFolder) -> bool:
         """False when there is surely nothing in the artifacts folder, which then may serve the next try."""
@@ -64,9 +86,9 @@ class RunFolder:
         return False
 
     def remove_empty(self) -> bool:
-        """Remove everything, if there is nothing in it; False when there is."""
+        """Remove what was made, if there is nothing in it; False when there is."""
         try:
-            for path in (*self._artifacts, self.working_dir, self.root) if self.made else ():
+            for path in (*self._artifacts, self.root / OUTPUTS, self.working_dir, self.root):
                 path.rmdir()
         except OSError:
             return False

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner
 from services.executor.folders import RunFolder
+from services.executor.processes.model import Limits
+from services.executor.processes.users import StepUsers
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
@@ -40,10 +42,12 @@ class RunParts:
     default_timeout: float
     expires_after: float
     """A run that was accepted longer ago than this when it is first claimed no longer starts."""
-    max_output: int
     inline_output: int
     max_artifacts: int = 1024**3
     """Of all files that one try of a step leaves."""
+    limits: Limits = field(default_factory=Limits)
+    """Of each process of a step."""
+    users: StepUsers = field(default_factory=StepUsers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ class Executor:
             return RunEnd("failed", "rejected", _first(error))
         except PlanUnavailable as error:
             return RunEnd("failed", error.code, error.message)
-        folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch))
+        uid = self._parts.users.lend()
+        folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch), uid=uid)
         scope = _scope(claim, plan, folder)
         run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
@@ -87,8 +88,11 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         finally:
             del self._running[claim.id]
-            if folder.made:
-                await self._clear(scope)
+            try:
+                if folder.made:
+                    await self._clear(scope)
+            finally:
+                self._parts.users.give_back(uid)
 
     def _has_expired(self, document: Mapping[str, Any]) -> bool:
         """Such a request may be a repetition of one whose run has long been removed. One that began in time goes on."""
@@ -98,9 +102,8 @@ class Executor:
     async def _clear(self, scope: RunScope) -> None:
         """Nothing of the run is left: no process, no file."""
         await self._parts.processes.end_run(scope.processes)
-        if (
-            not scope.folder.remove_empty()
-        ):  # it may hold a million files; others do not wait for that
+        if not scope.folder.remove_empty():
+            # It may hold a million files; others do not wait for that.
             await asyncio.to_thread(self._folders.remove, scope.folder.root)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:

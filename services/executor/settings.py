@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from services.executor.processes.model import Limits
 from shared.settings import Group, ServiceSettings
 
 
@@ -51,12 +52,36 @@ class ExecutorGroup(Group):
     """How long their artifacts are kept, bytes included."""
     retention_check_seconds: float = Field(3600, gt=0)
     """Between two looks for what is too old."""
+    memory_limit_mb: int | None = Field(None, ge=16)
+    """Address space of each process of a step. Browsers and Java reserve far more than they use."""
+    cpu_limit_seconds: int | None = Field(None, ge=1)
+    """CPU time of each process of a step; then SIGXCPU or SIGKILL ends it."""
+    open_files_limit: int | None = Field(None, ge=16)
+    """Open files of each process of a step."""
+    file_size_limit_mb: int | None = Field(None, ge=1)
+    """Of each file that a step writes; then SIGXFSZ ends the process."""
+    user_processes_limit: int | None = Field(None, ge=1)
+    """Processes and threads of the user that steps run as, all together. Binds everybody but root."""
+    step_uids: tuple[int, ...] = ()
+    """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
+    run as the executor and are not isolated from it, nor from each other."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
     inherited: dict[str, str] = Field(default_factory=_inherited)
     """Variables of the executor's own environment that commands may see."""
     host_id: str = Field(default_factory=lambda: os.uname().nodename)
     """Name of the host in lease owners and attempts."""
+
+    def limits(self) -> Limits:
+        """Of each process of a step."""
+        return Limits(
+            output_bytes=self.max_output_bytes,
+            memory_mb=self.memory_limit_mb,
+            cpu_seconds=self.cpu_limit_seconds,
+            open_files=self.open_files_limit,
+            file_size_mb=self.file_size_limit_mb,
+            processes=self.user_processes_limit,
+        )
 
 
 class ExecutorSettings(ServiceSettings):

@@ -20,6 +20,7 @@ from services.executor.artifacts import (
     Found,
     complaint,
     find,
+    take,
     unmatched,
 )
 from services.executor.commands.base import CommandContext, Outcome
@@ -31,7 +32,6 @@ from services.executor.planning.data import resolve_step, secrets_of
 from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
-from services.executor.processes.model import Limits
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
@@ -196,10 +196,11 @@ class StepRun:
             deadline=time.monotonic() + timeout,
             cancel=self._scope.stop,
             run=self._scope.processes,
+            uid=self._scope.folder.uid,
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,
-            limits=Limits(output_bytes=self._parts.max_output),
+            limits=self._parts.limits,
             on_sample=self._sample,
         )
 
@@ -241,6 +242,8 @@ class StepRun:
             folder.artifacts,
             max_bytes=self._parts.max_artifacts,
         )
+        if self._scope.folder.uid is not None:
+            findings = await asyncio.to_thread(take, findings, folder.taken, self._scope.folder.uid)
         complaints = [redactor.redact(sentence) for sentence in findings.complaints]
         for file in findings.files:
             name = redactor.redact(file.name)

@@ -22,10 +22,12 @@ class Workspace:
 
     name = "workspace"
 
-    def __init__(self, work_dir: Path, *, host: str) -> None:
+    def __init__(self, work_dir: Path, *, host: str, shared: bool = False) -> None:
+        """`shared`: steps run as other users, who must find the way to their run's folder."""
         # Without links of the operator's own: any link below it is a command's.
         self._work_dir = work_dir.resolve()
         self._host = host
+        self._mode = 0o711 if shared else 0o700
         self.root = self._work_dir / _mark(host, os.getpid())
 
     async def start(self) -> None:
@@ -33,6 +35,7 @@ class Workspace:
         self._work_dir.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
         self.root.mkdir(mode=0o700, exist_ok=True)
+        self.root.chmod(self._mode)
 
     async def stop(self) -> None:
         _remove(self.root)

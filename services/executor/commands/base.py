@@ -63,6 +63,8 @@ class CommandContext:
     run: str | None = None
     """Daemons of a try that ended well live until this run ends (`end_run`); None: nobody ends them."""
     redactor: Redactor = field(default_factory=Redactor)
+    uid: int | None = None
+    """User that processes run as; None: the executor's own."""
     artifacts_dir: Path | None = None
     """Files left here are kept as artifacts; processes see it as `CADENZA_ARTIFACTS`."""
     output_file: Path | None = None

@@ -59,6 +59,8 @@ class Script(Command[ScriptParams]):
         try:
             with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
                 file.write(params.source)
+                if ctx.uid is not None:
+                    os.fchown(handle, ctx.uid, ctx.uid)
             return await ctx.run_process(command_line(path, params.interpreter, params.args))
         finally:
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - one system call

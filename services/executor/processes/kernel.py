@@ -1,4 +1,4 @@
-"""Three promises that only the Linux kernel can give; elsewhere each returns False and changes nothing."""
+"""Four promises that only the Linux kernel can give; elsewhere each returns False and changes nothing."""
 
 import ctypes
 import os
@@ -8,6 +8,7 @@ import sys
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 def become_subreaper() -> bool:
@@ -26,6 +27,11 @@ def die_with_parent(parent: int) -> bool:
 def hide_memory() -> bool:
     """Keep other processes of this user out of our memory and environment; programs that we start are not affected."""
     return _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def gain_no_privileges() -> bool:
+    """From now on no program that this process or what comes from it starts gets more rights than its starter had."""
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _prctl(option: int, value: int) -> bool:

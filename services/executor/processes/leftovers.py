@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from services.executor.commands.outcome import StepStatus
-from services.executor.processes.marks import Marks, carrying, marks_of, new_number
+from services.executor.processes.marks import NONE, Marks, carrying, marks_of, new_number
 from services.executor.processes.table import children_of, read_row
 
 END_SECONDS = 2.0
@@ -72,9 +72,11 @@ class Leftovers:
                 if pid == os.getpid():
                     continue
                 marks, row = marks_of(pid), read_row(pid)
-                if row is None or row.zombie or self._is_nobodys(marks, mine):
+                if self._is_nobodys(marks, mine):
                     quiet = 0
                     _kill(pid)
+                elif row is None and marks == NONE:
+                    quiet = 0  # gone before it could be asked
             time.sleep(_SOON_SECONDS)
 
     def _is_nobodys(self, marks: Marks, mine: int | None) -> bool:

@@ -40,6 +40,9 @@ class Marks:
     """Of the guardian above it."""
 
 
+NONE = Marks(None, None)
+
+
 def new_number() -> int:
     """A number for one try: never given twice, on this machine or by chance."""
     return _TRY_BIT | random.getrandbits(60) & ~_TRY_BIT
@@ -87,10 +90,10 @@ def marks_of(pid: int) -> Marks:
     try:
         text = (PROC / str(pid) / "limits").read_bytes()
     except OSError:
-        return Marks(None, None)
+        return NONE
     start = text.find(_LINE)
     if start < 0:
-        return Marks(None, None)
+        return NONE
     soft, hard = (_number(word) for word in text[start + len(_LINE) :].split(maxsplit=2)[:2])
     return Marks(
         soft if soft is not None and soft >> 60 == 1 else None,

@@ -52,3 +52,5 @@ class ProcessSpec:
     argv: Sequence[str]
     env: Mapping[str, str]
     working_dir: str
+    uid: int | None = None
+    """User and group that it runs as; None: this process's own."""

@@ -6,12 +6,23 @@ so that the process never blocks on a full pipe, and dropped.
 
 import asyncio
 import codecs
+import fcntl
 import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from services.executor.processes.model import MIB, LogSink, Stream
 from shared.security.redaction import Redactor
 
+T = TypeVar("T")
+
 READ_BYTES = 65_536
+SKIP_BYTES = MIB
+FILL_SECONDS = 0.002
+"""How long a fast process takes to fill that; what is dropped need not be looked at for every line."""
 PIECE_BYTES = 65_536
 """A longer line is handed on in pieces of this size."""
 AFTER_STOP_BYTES = MIB
@@ -29,19 +40,46 @@ class PipeReader:
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end of the stream, or when stopped and nothing is there."""
+        data = await self._next(lambda: os.read(self._descriptor, READ_BYTES))
+        return data if data and self._may_go_on(len(data)) else b""
+
+    async def skip_rest(self) -> bool:
+        """Drop everything to the end of the stream; True when there was anything. Nothing is copied where the system
+        can move pages instead.
+        """
+        skipped = False
+        pause = FILL_SECONDS if _widen(self._descriptor) else 0.0
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            while size := await self._next(partial(self._move, nowhere)):
+                skipped = True
+                if not self._may_go_on(size):
+                    break
+                await asyncio.sleep(pause)
+        finally:
+            os.close(nowhere)
+        return skipped
+
+    def _move(self, nowhere: int) -> int:
+        if sys.platform != "linux":
+            return len(os.read(self._descriptor, READ_BYTES))
+        return os.splice(self._descriptor, nowhere, SKIP_BYTES, flags=os.SPLICE_F_NONBLOCK)
+
+    async def _next(self, take: Callable[[], T]) -> T | None:
+        """What `take` gives as soon as it gives something; None when stopped and nothing is there, or at an error."""
         while True:
             try:
-                data = os.read(self._descriptor, READ_BYTES)
+                taken = take()
             except BlockingIOError:
                 if self._after_stop >= 0:
-                    return b""
+                    return None
                 await self._readable()
                 continue
             except OSError:
-                return b""
+                return None
             # A process that writes without pause must not keep everybody else from running.
             await asyncio.sleep(0)
-            return data if self._may_go_on(len(data)) else b""
+            return taken
 
     def stop(self) -> None:
         """Read what is there, wait for nothing more."""
@@ -72,6 +110,15 @@ class PipeReader:
             self._waiter.set_result(None)
 
 
+def _widen(pipe: int) -> bool:
+    """Let a pipe hold more, so that its reader may come less often."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # pipes of one user may hold so much in all
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, SKIP_BYTES)
+            return True
+    return False
+
+
 class OutputPump:
     """Moves one stream from the pipe to the sink."""
 
@@ -89,13 +136,12 @@ class OutputPump:
 
     async def run(self) -> None:
         """Until the stream ends; then the last, incomplete line."""
-        while data := await self._reader.read():
-            if self._room:
-                await self._take(data)
-            else:
-                self.truncated = True
+        while self._room and (data := await self._reader.read()):
+            await self._take(data)
         if self._room:
             await self._hand_on(self._masked.flush(), final=True)
+        elif await self._reader.skip_rest():
+            self.truncated = True
 
     def stop(self) -> None:
         self._reader.stop()

@@ -57,7 +57,7 @@ class LocalProcessRunner:
         status: StepStatus = "cancelled"
         try:
             child = spawn(
-                ProcessSpec(argv, {**ctx.env, **(env or {})}, str(ctx.working_dir)),
+                ProcessSpec(argv, {**ctx.env, **(env or {})}, str(ctx.working_dir), ctx.uid),
                 ctx.limits,
                 number=number,
             )

@@ -2,7 +2,8 @@
 
 The process gets a session and group of its own, no standard input, and two pipes. Its end is awaited through a pidfd
 in whatever event loop runs (a thread where the system has none), and `wait4` tells what it used. Nothing here makes
-Python fork: `subprocess` uses vfork as long as no `preexec_fn`, `user` or `group` is asked for.
+Python fork, but for a process that runs as another user: `subprocess` uses vfork as long as no `preexec_fn`, `user` or
+`group` is asked for. No program changes the user: it would run as ours, with variables (`LD_PRELOAD`) of the plan.
 """
 
 import asyncio
@@ -60,6 +61,9 @@ def spawn(spec: ProcessSpec, limits: Limits, *, number: int) -> Child:
                 stdout=out_write,
                 stderr=err_write,
                 start_new_session=True,
+                user=spec.uid,
+                group=spec.uid,
+                extra_groups=None if spec.uid is None else (),
             )
     except (OSError, ValueError) as error:
         os.close(out_read)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.live import RunView, follow
+from cli.live import RunView, follow, harmless
 from cli.output import duration, short, size
 from cli.plans import load_plan, value
 from cli.sse import Message, messages
@@ -72,3 +72,27 @@ def test_a_live_view_ends_with_what_the_events_told():
     assert view.duration_ms == 9
     assert view.steps[1]["reason"] == "exit_code"
     assert "[red]a" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        (
+            "\x1b]0;title\x07 \x1b]52;c;ZXZpbA==\x1b\\",
+            "\\x1b]0;title\\x07 \\x1b]52;c;ZXZpbA==\\x1b\\",
+        ),
+        ("\x1b[2J\x1b[1;1H \x9b31m \0\x08", "\\x1b[2J\\x1b[1;1H \\x9b31m \\x00\\x08"),
+        ("a\u202eb\u2066c", "a\\u202eb\\u2066c"),
+        ("[bold]no markup[/bold] \\ \t ü 💡", "[bold]no markup[/bold] \\ \t ü 💡"),
+    ],
+)
+def test_a_log_line_steers_no_terminal(line, shown):
+    assert harmless(line).plain == shown
+
+
+def test_colours_of_a_log_line_are_kept():
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, color_system="standard")
+    terminal.print(harmless("\x1b[31mred\x1b[0m plain"))
+    assert out.getvalue() == "\x1b[31mred\x1b[0m plain\n"

@@ -6,6 +6,7 @@ import os
 from pydantic import SecretStr
 
 from services.executor.commands.registry import build_registry
+from services.executor.processes.model import Limits
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -26,7 +27,7 @@ class Bench:
     """One executor with everything real but the journal."""
 
     def __init__(self, tmp_path, **parts):
-        self.workspace = Workspace(tmp_path / "work", host="test")
+        self.workspace = Workspace(tmp_path / "work", host="test", shared="users" in parts)
         self.objects = LocalStore(tmp_path / "objects")
         self.journal = FakeJournal()
         self.tmp_path = tmp_path
@@ -41,9 +42,8 @@ class Bench:
             owner=None,
             default_timeout=30,
             expires_after=7 * 24 * 3600,
-            max_output=1024 * 1024,
             inline_output=1024,
-            **parts,
+            **{"limits": Limits(output_bytes=1024 * 1024)} | parts,
         )
         self.executor = Executor(journals=self.journal, folders=self.workspace, parts=self.parts)
 

@@ -184,7 +184,7 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(bench, command):
     "instead", ["mkfifo {log}", "ln -s /proc/self/environ {log}", "rm -r $(dirname {log})"]
 )
 async def test_a_command_that_takes_the_place_of_its_log_file_holds_up_nobody(bench, instead):
-    command = instead.format(log="${CADENZA_OUTPUT%.outputs.jsonl}.output.log")
+    command = instead.format(log="$(dirname $(dirname $CADENZA_OUTPUT))/1-1.1.log")
     run = bench.run(shell(f"{command}; sleep 0.1; seq 1 2000", "a"))
     journal = await asyncio.wait_for(run, 10)
     assert journal.ended.status == "completed", journal.ends

@@ -27,6 +27,10 @@ subprocess.Popen(["sleep", "61"], start_new_session=True, env=env)
 """
 
 
+PLAIN = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+"""Starts a program without root's capabilities."""
+
+
 class Guarded:
     """A guardian in a process of its own, with a worker that runs `body` after starting a daemon.
 
@@ -35,7 +39,7 @@ class Guarded:
 
     def __init__(self, folder: Path, body: str, *, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.elsewhere = bool(prefix)
+        self.elsewhere = "unshare" in prefix
         """Its process ids may be of another process space."""
         worker = folder / "worker.py"
         daemon = DAEMON.format(folder=folder)

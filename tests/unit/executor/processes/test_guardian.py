@@ -10,6 +10,7 @@ import pytest
 
 from services.executor.processes.ownership import OWNER, is_gone, orphans, owner_mark
 from tests.unit.executor.processes.contexts import alive, until
+from tests.unit.executor.processes.guarded import PLAIN
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the guardian needs Linux")
 
@@ -104,3 +105,18 @@ def test_marks_of_other_hosts_boots_and_living_owners_are_left_alone():
     assert is_gone(f"{host}/{boot}/{pid}/1"), "the pid came again"
     assert not is_gone("nonsense")
     assert OWNER == "CADENZA_OWNER"
+
+
+async def test_worker_and_guardian_are_closed_to_steps_of_their_own_user(guard):
+    """Not to root with its capabilities, to whom nothing is closed."""
+    guarded = guard(
+        """
+        for pid in (os.getpid(), os.getppid()):
+            for name in ("environ", "mem", "fd/0"):
+                assert subprocess.run(["cat", f"/proc/{pid}/{name}"], stderr=subprocess.DEVNULL).returncode
+        from services.executor.processes.table import children_of
+        assert os.getpid() in children_of(os.getppid()), "but its children are known"
+        """,
+        prefix=PLAIN,
+    )
+    assert await guarded.ended(10) == 0, guarded.process.stderr.read()
