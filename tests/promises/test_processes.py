@@ -1,6 +1,7 @@
 """Nothing that a step starts outlives it unasked, whatever it does and however worker and guardian end."""
 
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -18,6 +19,14 @@ pytestmark = [pytest.mark.breaks, pytest.mark.timeout(180)]
 @pytest.fixture
 def pids(tmp_path):
     return Pids(tmp_path)
+
+
+@pytest.fixture
+def public():
+    """A folder outside of pytest's own, which are closed to other users."""
+    folder = Path(tempfile.mkdtemp(prefix="cadenza-work-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def busy(pids: Pids) -> str:
@@ -77,14 +86,11 @@ time.sleep(99)'"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start steps as other users")
-def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza):
-    folder = Path(
-        tempfile.mkdtemp(prefix="cadenza-work-")
-    )  # pytest's own folders are closed to others
+def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza, public):
     cadenza.service("gateway")
     executor = cadenza.service(
         "executor",
-        EXECUTOR__WORK_DIR=str(folder),
+        EXECUTOR__WORK_DIR=str(public),
         EXECUTOR__STEP_UIDS="[61011, 61012]",
         EXECUTOR__OPEN_FILES_LIMIT="64",
         EXECUTOR__FILE_SIZE_LIMIT_MB="1",
@@ -122,8 +128,7 @@ def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza):
     assert 10 < int(texts["forks"]) < 50
     cadenza.until(lambda: not _processes_of(61011), timeout=2, what="all forks to be gone")
     executor.stop()
-    assert list(folder.iterdir()) == []
-    folder.rmdir()
+    assert list(public.iterdir()) == []
 
 
 def _processes_of(uid: int) -> list[int]:

@@ -61,7 +61,7 @@ async def test_a_timeout_is_its_own_status_even_if_the_process_exits_zero_for_it
     )
     assert (outcome.status, outcome.reason) == ("timed_out", "timeout")
     assert printed.stdout == "up\nbye\n"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 async def test_a_child_that_ignores_sigterm_is_killed_with_its_whole_group(tmp_path):
@@ -124,7 +124,7 @@ async def test_a_grandchild_that_keeps_the_pipes_open_does_not_delay_the_end(tmp
     started = time.monotonic()
     outcome, printed = await bash("sleep 60 & echo $!", tmp_path)
     assert outcome.status == "completed"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     await until(lambda: not alive(int(printed.stdout)), 1)
 
 
@@ -132,7 +132,7 @@ async def test_a_daemon_that_writes_for_ever_does_not_delay_the_end(tmp_path):
     started = time.monotonic()
     outcome, printed = await bash("setsid yes & echo $! >&2", tmp_path)
     assert outcome.status == "completed"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     await until(lambda: not alive(int(printed.stderr)), 2)  # SIGPIPE
 
 
