@@ -6,6 +6,7 @@ import typer
 
 from cli.commands import (
     cancel,
+    chaos,
     demo,
     doctor,
     executions,
@@ -54,6 +55,7 @@ app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.command(rich_help_panel=OPERATION)(chaos.chaos)
 
 
 def _version(wanted: bool) -> None:

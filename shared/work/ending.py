@@ -7,6 +7,7 @@ fails the item is cancelled.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared import crash
 from shared.clock import milliseconds_between
 from shared.mongo.changes import Change, Emission
 from shared.mongo.group_commit import LostGuard
@@ -36,7 +37,9 @@ class Ending:
         values = {**(fields or {}), "status": status, "reason": reason, "error": error}
         guard = {} if status == "cancelled" else {"cancel": None}
         try:
+            crash.point("finish.before_submit")
             await self._end(claim, values, guard, sequence=sequence, data=data, needs=needs)
+            crash.point("finish.after_submit")
         except LostGuard:
             if status == "cancelled":
                 raise self._lost(claim) from None
@@ -52,7 +55,9 @@ class Ending:
             desk.queue.requeued, number, prev, {"status": "queued", "reason": reason}
         )
         try:
+            crash.point("give_back.before_submit")
             await self._submit(claim, set_, {"cancel": None}, event, number=number, needs=())
+            crash.point("give_back.after_submit")
         except LostGuard:
             await self._cancel(claim, {"error": None}, sequence=sequence, data=None, needs=())
 

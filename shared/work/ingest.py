@@ -60,10 +60,13 @@ class Ingest:
             # Documents are made, and refused, before anything is written.
             documents = self._documents(unknown, token, start if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
+            crash.point("ingest.before_children")
             await self._insert_children(fresh)
             crash.point("ingest.after_children")
             outcome |= await self._insert(documents, encoded, token)
             crash.point("ingest.after_items")
+            if Added.STARTED in outcome.values():
+                crash.point("ingest.started")
         buried = [id_ for id_ in new if outcome.get(id_) in {None, Added.CANCELLED}]
         for id_ in buried:
             outcome[id_] = await self._bury(new[id_])
@@ -151,9 +154,11 @@ class Ingest:
             now = desk.clock.now()
             document = items.queued_document(desk.queue, item, at=now, place=0)
             items.end(document, desk.queue, at=now, cancel=stone["cancel"])
+            crash.point("ingest.before_bury")
             result = await desk.items.replace_one(
                 {"_id": item.id, "tenant": item.tenant, "tombstone": True}, document
             )
+            crash.point("ingest.after_bury")
         if result.matched_count == 0:
             return Added.DUPLICATE
         desk.publish([document])
