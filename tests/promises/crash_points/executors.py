@@ -87,12 +87,16 @@ class ExecutorChain(Chain):
         """The cancel of a run comes before the run."""
         request = a_run_requested(load.noop(self.rng).plan)
         id_ = request.execution_id
-        plan = load.noop(self.rng)
-        self.planned[id_] = Planned("cancelled first", plan.plan, frozenset({"cancelled"}))
         asyncio.run(self._publish(_cancel(request)))
         self.it.until(
             lambda: self.it.execution(id_) is not None or not module.alive, what="the tombstone"
         )
+        ends = {"cancelled"}
+        if (
+            self.it.execution(id_) is None
+        ):  # it died of another one's: this cancel may come too late
+            ends.add("completed")
+        self.planned[id_] = Planned("cancelled first", request.plan or {}, frozenset(ends))
         asyncio.run(self._publish(request))
 
     def start(self, armed: str | None) -> Module:

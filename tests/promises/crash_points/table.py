@@ -52,15 +52,16 @@ WORK = (
     Point("outbox.after_clear"),
     Point("renew.before_update", "long", most=2),
     Point("renew.after_update", "long", most=2),
-    Point("hand_back.before_update", "orphan", most=1),
-    Point("hand_back.after_update", "orphan", most=1),
-    Point("give_back.before_submit", "terminate", most=1),
-    Point("give_back.after_submit", "terminate", most=1),
+    # what the last one held is lost, until its leases run out
     Point("recover.before_update", "lost", most=1),
     Point("recover.after_update", "lost", most=1),
     Point("recovery.after_stamp", "lost", most=1),
     Point("recovery.after_fence", "lost", most=1),
     Point("recovery.after_lost", "lost", most=1),
+    Point("hand_back.before_update", "orphan", most=1),
+    Point("hand_back.after_update", "orphan", most=1),
+    Point("give_back.before_submit", "terminate", most=1),
+    Point("give_back.after_submit", "terminate", most=1),
 )
 GATEWAY = (
     Point("gateway.accepted", most=2),

@@ -15,6 +15,7 @@ from services.extractor.lake.keys import CustomerKeys
 from services.extractor.models import extraction_id
 from services.extractor.repository import COLLECTIONS
 from shared.objects.local import LocalStore
+from shared.work.ports import FINAL
 from tests.builders.extractions import sample
 from tests.promises.crash_points.harness import MORE, QUICK, Chain
 from tests.promises.crash_points.table import EXTRACTOR
@@ -72,20 +73,25 @@ class ExtractorChain(Chain):
     def end(self) -> None:
         items: dict[int, Any] = {}
 
+        left: list[Any] = []
+
         def over() -> bool:
             found = self.it.database.extractions.find({"tenant": "acme"})
             by_id = {row["_id"]: row for row in found}
             for number in self._asked:
                 items[number] = by_id.get(extraction_id("acme", "customer-001", str(number)))
-            return all(
-                item is not None
-                and item["status"] == "completed"
-                and not item["again"]
-                and not item["events"]
+            left[:] = [
+                item
                 for item in items.values()
-            ) and not list((self.it.folder / "objects").glob("**/index/deltas/*.json"))
+                if item is None or item["status"] not in FINAL or item["again"] or item["events"]
+            ]
+            left.extend((self.it.folder / "objects").glob("**/index/deltas/*.json"))
+            return not left
 
-        self.it.until(over, timeout=90, what="all extractions to end")
+        try:
+            self.it.until(over, timeout=90, what="all extractions to end")
+        except AssertionError as error:
+            raise AssertionError(f"{left}\n{error}") from None
         store = LocalStore(self.it.folder / "objects")
         keys = CustomerKeys("acme/lake", "customer-001")
         found = asyncio.run(broken_lake(store, keys, items))
