@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sandbox.chaos.schedule import Kill
 from sandbox.errors import SandboxError
 from sandbox.part import Part
+from sandbox.ports import ensure_free
 
 SAMPLE_SECONDS = 0.1
 GRACE_SECONDS = 10.0
@@ -105,3 +106,13 @@ def _end(part: Part, kill: Kill) -> None:
         if time.monotonic() > deadline:
             part.kill()
         time.sleep(0.01)
+    while time.monotonic() < deadline and not _is_free(part):
+        time.sleep(0.01)  # of an executor, the worker ends a moment after its guardian
+
+
+def _is_free(part: Part) -> bool:
+    try:
+        ensure_free(part.port, part=part.name, setting=part.port_setting)
+    except SandboxError:
+        return False
+    return True

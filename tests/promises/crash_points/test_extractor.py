@@ -83,7 +83,10 @@ class ExtractorChain(Chain):
             left[:] = [
                 item
                 for item in items.values()
-                if item is None or item["status"] not in FINAL or item["again"] or item["events"]
+                if item is None
+                or item["status"] not in FINAL
+                or item.get("again")
+                or item["events"]
             ]
             left.extend((self.it.folder / "objects").glob("**/index/deltas/*.json"))
             return not left
