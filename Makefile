@@ -10,11 +10,14 @@ LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emi
 TESTS ?= tests
 # Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB).
 JOBS ?= 2
+# Of `make chaos`: the seed to replay, or how many seeds to try.
+SEED ?=
+SEEDS ?= 5
 
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check lint types imports architecture generated format docs lock bench clean reset
+.PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench clean reset
 
 help: ## List the chores
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +30,9 @@ up: $(VENV)/sandbox.stamp ## Start the sandbox until Ctrl-C
 
 test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
 	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+
+chaos: $(VENV)/dev.stamp ## More seeds and longer runs than `test` (SEEDS=20; SEED=… TESTS=… replays one seed)
+	@SEED=$(SEED) SEEDS=$(if $(SEED),1,$(SEEDS)) $(BIN)/python -m pytest $(TESTS) -s -m "$(if $(SEED),,chaos)"
 
 check: lint types imports generated architecture ## Everything that needs no running parts: style, types, imports, generated files
 

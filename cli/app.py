@@ -6,6 +6,7 @@ import typer
 
 from cli.commands import (
     cancel,
+    chaos,
     demo,
     dlq,
     doctor,
@@ -56,6 +57,7 @@ app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
+app.command(rich_help_panel=OPERATION)(chaos.chaos)
 
 
 def _version(wanted: bool) -> None:

@@ -1,7 +1,8 @@
 """Named places where a test may stop the process: `crash.point("ingest.after_steps")`.
 
 Does nothing unless the environment variable `CRASH_POINT` names the point when the process starts. `name:3` lets the
-point pass twice and stops at the third time. The process is killed, not ended: no cleanup runs.
+point pass twice and stops at the third time. The process is killed, not ended: no cleanup runs. The last thing that it
+does is to say so on stderr, so that a test knows this death from any other.
 """
 
 import os
@@ -18,4 +19,5 @@ def point(name: str) -> None:
         return
     _left -= 1
     if _left == 0:
+        os.write(2, f"stopped at crash point {name}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)

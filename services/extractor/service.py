@@ -18,6 +18,7 @@ from services.extractor.lake.keys import CustomerKeys
 from services.extractor.lake.records import Record, record_of
 from services.extractor.models import Answer, Bundle, Customer, Outcome, Request, extraction_id
 from services.extractor.ports import Customers, Extractions, Lake
+from shared import crash
 from shared.clock import Clock
 from shared.errors import PermanentError, StorageUnavailable, TransientError
 from shared.retry import RetryPolicy
@@ -53,10 +54,12 @@ class Intake:
         items = [await self._item(request) for request in requests]
         first = {item.id: item for item in reversed(items)}
         added = dict(zip(first, await self._work.add(list(first.values())), strict=True))
+        crash.point("extract.after_add")
         for item, request in zip(items, requests, strict=True):
             known = added[item.id] in (Added.DUPLICATE, Added.CONFLICT)
             if known or item is not first[item.id]:
                 await self._extractions.ask_again(item.id, event_id=request.event_id)
+                crash.point("extract.after_ask")
         self._wake()
 
     async def _item(self, request: Request) -> NewItem:

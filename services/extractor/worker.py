@@ -60,7 +60,9 @@ class Worker:
             self._cancelled.discard(claim.id)
             if self._running.get(claim.id) is task:
                 del self._running[claim.id]
+        crash.point("extract.before_reopen")
         await self._extractions.reopen(claim.id)
+        crash.point("extract.after_reopen")
 
     def cancel(self, id: str, mark: Mapping[str, Any]) -> None:
         """Somebody wants it to end."""

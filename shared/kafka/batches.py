@@ -181,6 +181,7 @@ class BatchConsumer:
         crash.point("batches.before_commit")
         try:
             await consumer.commit(offsets)
+            crash.point("batches.after_commit")
         except (CommitFailedError, IllegalStateError) as error:
             log.warning("kafka.commit_refused", group=self._group, error=repr(error))
 

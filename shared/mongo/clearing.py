@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from pymongo.errors import PyMongoError
 
+from shared import crash
 from shared.mongo.client import Database
 from shared.mongo.streams import Outgoing
 
@@ -42,8 +43,10 @@ class Clearing:
         for (collection, sequences), ids in alike.items():
             by_collection[collection].append((sequences, ids))
         for collection, statements in by_collection.items():
+            crash.point("outbox.before_clear")
             try:
                 await self._clear(collection, statements)
+                crash.point("outbox.after_clear")
             except PyMongoError as error:
                 _log.warning("outbox.not_cleared", collection=collection, error=str(error)[:200])
                 self._keep(collection, statements)

@@ -35,6 +35,7 @@ class Stream:
     def expect(self, sequence: int) -> None:
         if sequence not in self.numbers:
             insort(self.numbers, sequence)
+        self.dropped.discard(sequence)
 
     def submit(self, sequence: int) -> None:
         self.expect(sequence)

@@ -46,6 +46,7 @@ class Cancelling:
         crash.point("cancel.after_update")
         if result.matched_count == 0:
             return None
+        crash.point("cancel.after_end")
         self._desk.outbox.replay([who["_id"]])
         return "cancelled"
 
@@ -54,7 +55,10 @@ class Cancelling:
             {**who, "status": "running"},
             [{"$set": {"cancel": {"$ifNull": ["$cancel", _stamped(mark)]}, "updated_at": "$$NOW"}}],
         )
-        return "marked" if result.matched_count else None
+        if result.matched_count == 0:
+            return None
+        crash.point("cancel.after_mark")
+        return "marked"
 
     async def _leave_tombstone(self, who: Document, mark: Mapping[str, Any]) -> str | None:
         """None when the item came, or changed its state, meanwhile."""
@@ -74,6 +78,7 @@ class Cancelling:
         if found is None:
             return None
         if found.get("tombstone"):
+            crash.point("cancel.after_tombstone")
             return "tombstone"
         return found["status"] if found["status"] in FINAL else None
 

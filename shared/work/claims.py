@@ -77,6 +77,7 @@ class Claims:
                     return []
                 cursor = desk.items.find({"_id": {"$in": candidates}, "lease.token": token})
                 documents = {document["_id"]: faithful(document) async for document in cursor}
+            crash.point("claim.after_read")
             # In rank order, as the candidates were.
             return [self._hold(documents[id_]) for id_ in candidates if id_ in documents]
         finally:

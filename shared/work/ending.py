@@ -7,6 +7,7 @@ fails the item is cancelled.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared import crash
 from shared.clock import milliseconds_between
 from shared.mongo.changes import Change, Emission
 from shared.mongo.group_commit import LostGuard
@@ -35,12 +36,15 @@ class Ending:
     ) -> str:
         values = {**(fields or {}), "status": status, "reason": reason, "error": error}
         guard = {} if status == "cancelled" else {"cancel": None}
+        place = self._number(claim, sequence)
         try:
-            await self._end(claim, values, guard, sequence=sequence, data=data, needs=needs)
+            crash.point("finish.before_submit")
+            await self._end(claim, values, guard, place=place, data=data, needs=needs)
+            crash.point("finish.after_submit")
         except LostGuard:
             if status == "cancelled":
                 raise self._lost(claim) from None
-            await self._cancel(claim, values, sequence=sequence, data=data, needs=needs)
+            await self._cancel(claim, values, place=place, data=data, needs=needs)
             return "cancelled"
         return status
 
@@ -52,24 +56,29 @@ class Ending:
             desk.queue.requeued, number, prev, {"status": "queued", "reason": reason}
         )
         try:
+            crash.point("give_back.before_submit")
             await self._submit(claim, set_, {"cancel": None}, event, number=number, needs=())
+            crash.point("give_back.after_submit")
         except LostGuard:
-            await self._cancel(claim, {"error": None}, sequence=sequence, data=None, needs=())
+            await self._cancel(claim, {"error": None}, place=(number, prev), data=None, needs=())
 
     async def _cancel(
         self,
         claim: Claim,
         values: Mapping[str, Any],
         *,
-        sequence: int | None,
+        place: tuple[int, int],
         data: Mapping[str, Any] | None,
         needs: Sequence[str],
     ) -> None:
-        """Somebody cancelled it first, or it is no longer ours."""
+        """Somebody cancelled it first, or it is no longer ours. The number of the change that was refused is taken
+        again: with a fresh one, the event would name one before it that nobody ever sees.
+        """
+        self._desk.outbox.expect(claim.id, place[0])
         values = {**values, "status": "cancelled", "reason": "cancelled"}
         guard = {"cancel": {"$ne": None}}
         try:
-            await self._end(claim, values, guard, sequence=sequence, data=data, needs=needs)
+            await self._end(claim, values, guard, place=place, data=data, needs=needs)
         except LostGuard:
             raise self._lost(claim) from None
 
@@ -79,11 +88,11 @@ class Ending:
         values: Mapping[str, Any],
         guard: Mapping[str, Any],
         *,
-        sequence: int | None,
+        place: tuple[int, int],
         data: Mapping[str, Any] | None,
         needs: Sequence[str],
     ) -> None:
-        number, prev = self._number(claim, sequence)
+        number, prev = place
         now = self._desk.clock.now()
         started_at = claim.document["started_at"]
         set_ = {

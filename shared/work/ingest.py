@@ -80,10 +80,13 @@ class Ingest:
             documents = self._documents(unknown, token, start if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
             primary = primary_of(self._desk.database)
+            crash.point("ingest.before_children")
             await self._insert_children(fresh, durable=False)
             crash.point("ingest.after_children")
             outcome |= await self._insert(documents, encoded, token, fresh, primary)
             crash.point("ingest.after_items")
+            if Added.STARTED in outcome.values():
+                crash.point("ingest.started")
         buried = [id_ for id_ in new if outcome.get(id_) in {None, Added.CANCELLED}]
         for id_ in buried:
             outcome[id_] = await self._bury(new[id_])
@@ -181,9 +184,11 @@ class Ingest:
             now = desk.clock.now()
             document = items.queued_document(desk.queue, item, at=now, place=0)
             items.end(document, desk.queue, at=now, cancel=stone["cancel"])
+            crash.point("ingest.before_bury")
             result = await desk.items.replace_one(
                 {"_id": item.id, "tenant": item.tenant, "tombstone": True}, document
             )
+            crash.point("ingest.after_bury")
         if result.matched_count == 0:
             return Added.DUPLICATE
         desk.publish([document])

@@ -31,10 +31,12 @@ class Leases:
         before = frozenset(desk.held)
         async with translated():
             if ids:
+                crash.point("renew.before_update")
                 await desk.items.update_many(
                     {"_id": {"$in": list(ids)}, "status": "running", "lease.owner": desk.owner},
                     [{"$set": {"lease.until": lease_until(desk.queue.lease_seconds)}}],
                 )
+                crash.point("renew.after_update")
             present = await self._ours()
         await self._hand_back(
             [item for item in present.values() if self._is_orphan(item)], reason=HANDED_BACK

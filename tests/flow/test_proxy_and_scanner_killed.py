@@ -156,7 +156,16 @@ async def test_the_event_of_a_command_survives_its_proxy(settings, kafka_setting
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["scan.after_upsert", "scan.after_sweep", "scan.after_record"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "scan.after_upsert",
+        "scan.after_sweep",
+        "scan.after_record",
+        "group_commit.before.scans",
+        "group_commit.after.scans",
+    ],
+)
 async def test_a_scan_survives_its_scanner(settings, kafka_settings, aws_settings, point):
     env, database = settings
     httpx.post(f"{aws_settings.endpoint_url}/moto-api/reset", trust_env=False)

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,24 @@ KEYS = [
 class Platform:
     """Kafka, mongod and any number of service processes over one database."""
 
-    def __init__(self, kafka: Kafka, mongo: Mongo, folder: Path) -> None:
+    def __init__(
+        self, kafka: Kafka, mongo: Mongo, folder: Path, *, collections: Sequence[Any] = ()
+    ) -> None:
+        """`collections` are applied beside those of gateway and executor."""
         self.kafka = kafka
         self.mongo = mongo
         self.folder = folder
         self.settings = mongo_settings_of(mongo)
         self.modules: list[Module] = []
         asyncio.run(migration.apply_topics(kafka_settings_of(kafka)))
-        asyncio.run(self._apply_collections())
+        asyncio.run(self._apply_collections(collections))
         self.database = MongoClient(mongo.uri)[self.settings.database]
         self.gateway: Module | None = None
 
-    async def _apply_collections(self) -> None:
+    async def _apply_collections(self, more: Sequence[Any]) -> None:
         """Of the services that tests start here; creating the others' too would cost each test half a second."""
         async with AsyncMongoClient(self.mongo.uri, w="majority") as client:
-            await apply(client[self.settings.database], [*GATEWAY, *EXECUTOR])
+            await apply(client[self.settings.database], [*GATEWAY, *EXECUTOR, *more])
 
     def service(
         self, name: str, *, crash: str | None = None, start: bool = True, **env: str
@@ -66,7 +69,7 @@ class Platform:
             ready="/health/ready",
             log=self.folder / f"{label}.log",
             setting="",
-            env={**self._environment(port), **({"CRASH_POINT": crash} if crash else {}), **env},
+            env={**self.environment(port), **({"CRASH_POINT": crash} if crash else {}), **env},
             timeout=30,
             orphan_signal=signal.SIGTERM if name == "executor" else signal.SIGKILL,
         )
@@ -172,7 +175,8 @@ class Platform:
         self.database.client.drop_database(self.settings.database)
         self.database.client.close()
 
-    def _environment(self, port: int) -> dict[str, str]:
+    def environment(self, port: int) -> dict[str, str]:
+        """Of any process of this platform that listens on `port`."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -194,8 +198,10 @@ class Platform:
 
 
 @contextmanager
-def platform(kafka: Kafka, mongo: Mongo, folder: Path) -> Iterator[Platform]:
-    it = Platform(kafka, mongo, folder)
+def platform(
+    kafka: Kafka, mongo: Mongo, folder: Path, *, collections: Sequence[Any] = ()
+) -> Iterator[Platform]:
+    it = Platform(kafka, mongo, folder, collections=collections)
     try:
         yield it
     finally:

@@ -92,6 +92,8 @@ class MongoJournal:
         documents = await self._read()
         lost = [doc for doc in documents if doc["status"] == "running"]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
+        if lost:
+            crash.point("recovery.after_lost")
         for document in documents:
             if document["status"] not in UNFINISHED:
                 self._count(document["status"])
@@ -152,7 +154,9 @@ class MongoJournal:
 
     async def artifact(self, artifact: Artifact) -> None:
         document = artifact_document(self._claim, artifact, self._stores.clock.now())
+        crash.point("artifact.after_bytes")
         await self._stored(self._stores.artifacts, document)
+        crash.point("artifact.after_document")
         named = {"artifact_id": document["_id"], "name": artifact.name, "type": artifact.type}
         self._artifacts.setdefault(artifact.step_id, []).append(
             {**named, "size_bytes": artifact.size}
@@ -251,6 +255,7 @@ class MongoJournal:
             update={"$push": {"log_fences": fence}},
         )
         await _settled(self._stores.commit.submit_nowait(change))
+        crash.point("recovery.after_fence")
 
     async def _read(self) -> list[dict[str, Any]]:
         fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]

@@ -74,9 +74,12 @@ class LakeIndex:
             return None
         crash.point("index.after_manifest")
         await self._publish(keys, table, swapped, fresh)
+        crash.point("index.after_publish")
         for key in deltas:
             await self._store.delete(key)
+        crash.point("index.after_deltas")
         await self._forget(manifest)
+        crash.point("index.after_forget")
         return Merged(rows=table.num_rows, fresh=len(fresh), generation=swapped["generation"])
 
     async def pending(self, keys: CustomerKeys) -> bool:

@@ -89,6 +89,7 @@ class DirectPublication:
             count = len(self._marks)
             try:
                 await self._accepted.mark(self._marks[:count], self._clock.now())
+                crash.point("gateway.marked")
                 del self._marks[:count]
             except TransientError as error:
                 log.warning("outbox.marking_postponed", count=count, reason=str(error))

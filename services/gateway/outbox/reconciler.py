@@ -13,6 +13,7 @@ import structlog
 from services.gateway.models import Accepted, Publication
 from services.gateway.ports import AcceptedEvents, Executions, GroupProgress
 from services.gateway.settings import GatewayGroup
+from shared import crash
 from shared.clock import Clock
 from shared.events.run import RunRequested
 
@@ -48,7 +49,9 @@ class Reconciler:
             return False
         missing = await self._without_execution(requests)
         missing_ids = {one.id for one in missing}
+        crash.point("reconciler.before_settle")
         await self._accepted.settle([one.id for one in requests if one.id not in missing_ids])
+        crash.point("reconciler.settled")
         if missing:
             await self._repeat(await self._passed_over(missing))
         return len(requests) == BATCH and not missing
@@ -74,7 +77,9 @@ class Reconciler:
         given_up = [one.id for one in lost if one.republished >= self._max_republished]
         if again:
             log.warning("reconciler.published_again", count=len(again), ids=again[:10])
+            crash.point("reconciler.before_reopen")
             await self._accepted.reopen(again)
+            crash.point("reconciler.reopened")
         if given_up:
             log.error("reconciler.given_up", count=len(given_up), ids=given_up[:10])
             reason = "the executor read the request and made no execution of it"

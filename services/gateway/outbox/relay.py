@@ -54,9 +54,11 @@ class Relay:
         records = [record for record in claimed if record.id not in held]
         if not records:
             return False
+        crash.point("relay.claimed")
         settled = await publish(self._sender, records)
-        crash.point("gateway.relayed")
+        crash.point("relay.published")
         if settled:
             await self._accepted.mark(settled, self._clock.now())
+        crash.point("relay.marked")
         log.info("relay.published", count=len(settled), left=len(records) - len(settled))
         return len(settled) == len(records) == self._batch

@@ -258,3 +258,24 @@ async def test_killed_between_two_writes_every_item_still_ends_once(
         assert wire == stored
         assert list(stored.values()).count("run.finished") == 1
         assert await mongo_database.job_steps.count_documents({"execution_id": new.id}) == 1
+
+
+@pytest.mark.parametrize("how", ["finish", "give_back"])
+async def test_an_end_that_a_cancel_overtook_names_the_change_before_it(mongo_database, how):
+    """The change that the cancel's guard refused gave no event, so no event may name its number."""
+    publisher = Remembering()
+    async with working(mongo_database, publisher=publisher) as parts:
+        new = item()
+        await parts.work.add([new])
+        (claim,) = await parts.work.claim(1)
+        await parts.work.cancel(new.id, tenant="demo", by="me", reason=None)
+        if how == "finish":
+            assert await parts.work.finish(claim, "completed") == "cancelled"
+        else:
+            await parts.work.give_back(claim, reason="shutdown")
+        await parts.outbox.drain(10)
+        document = await mongo_database.jobs.find_one({"_id": new.id})
+    assert document["status"] == "cancelled"
+    numbers = [change["sequence"] for change in document["transitions"]]
+    assert [change["prev"] for change in document["transitions"]] == [None, *numbers[:-1]]
+    assert len(publisher.of_type("run.finished")) == 1

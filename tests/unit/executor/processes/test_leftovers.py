@@ -114,7 +114,8 @@ asyncio.run(main())
 CHAIN = """
 import os, time
 beats = open("beats", "ab", buffering=0)
-while True:  # each leaves the session, and nobody has a parent that lives
+until = time.time() + 60  # should nobody end it, the machine goes on
+while time.time() < until:  # each leaves the session, and nobody has a parent that lives
     if os.fork():
         os._exit(0)
     os.setsid()

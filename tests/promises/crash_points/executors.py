@@ -1,0 +1,167 @@
+"""What makes an executor come by each of its crash points."""
+
+import asyncio
+import os
+import random
+import signal
+from typing import Any
+
+from sandbox.chaos import load
+from sandbox.chaos.load import Planned
+from sandbox.module import Module
+from services.executor.bootstrap import work_queue
+from services.executor.settings import ExecutorGroup
+from shared.clock import SystemClock
+from shared.events.run import RunControl, RunRequested
+from shared.ids import new_id
+from shared.kafka.publishing import KafkaEventPublisher
+from shared.work.pipelines import claimed
+from tests.builders.runs import a_run_requested
+from tests.conftest import kafka_settings_of
+from tests.promises.crash_points.harness import Chain
+
+
+class ExecutorChain(Chain):
+    """The gateway lives all the time."""
+
+    def mixed(self, module: Module) -> None:
+        """One run of each kind, again until the process has come by."""
+        for _ in range(5):
+            for planned in load.each_kind(self.rng):
+                self.offer(planned)
+            if self.died(module, seconds=4):
+                return
+
+    def one_by_one(self, module: Module) -> None:
+        """Runs that meet an empty queue and a free slot."""
+        while module.alive:
+            self.offer(load.noop(self.rng))
+            self.died(module, seconds=0.4)
+
+    def crowd(self, module: Module) -> None:
+        """More runs than there are slots, so that some have to be claimed."""
+        for _ in range(10):
+            self.offer(load.process(self.rng))
+
+    def long(self, module: Module) -> None:
+        """Something that is held for longer than a renewal takes."""
+        self._running(module)
+
+    def cancel_running(self, module: Module) -> None:
+        if running := self._running(module):
+            self._at_the_end.remove(running)
+            self.cancel(running)
+
+    def cancel_queued(self, module: Module) -> None:
+        """Every slot is taken, the last run has to wait; it is cancelled there."""
+        waiting = [self.offer(_long(self.rng), patient=True) for _ in range(9)]
+        self.it.until(lambda: self.status(waiting[-1]) == "queued" or not module.alive)
+        self._at_the_end.remove(waiting[-1])
+        self.cancel(waiting[-1])
+
+    def lost(self, module: Module) -> None:
+        """A former process has left something that runs; should it have been recovered already, this one's does."""
+        self.offer(_long(self.rng), patient=True)
+        self.offer(load.process(self.rng))
+
+    def terminate(self, module: Module) -> None:
+        self._running(module)
+        os.kill(module.pid or 0, signal.SIGTERM)
+
+    def orphan(self, module: Module) -> None:
+        """The answer to a claim is lost: the item is the worker's in the database, and the worker does not know."""
+        owner = self._owner_of(module)
+        queue = [self.offer(_long(self.rng), patient=True) for _ in range(12)]
+        taken = False
+        while not taken and module.alive:
+            result = self.it.database.executions.find_one_and_update(
+                {"_id": {"$in": queue}, "status": "queued", "cancel": None},
+                claimed(_QUEUE, owner=owner, token="of a lost answer"),
+            )
+            taken = result is not None
+
+    def unreadable(self, module: Module) -> None:
+        asyncio.run(self._send_raw("run-requested", b"\xff{not json"))
+
+    def cancel_first(self, module: Module) -> None:
+        """The cancel of a run comes before the run."""
+        request = a_run_requested(load.noop(self.rng).plan)
+        id_ = request.execution_id
+        asyncio.run(self._publish(_cancel(request)))
+        self.it.until(
+            lambda: self.it.execution(id_) is not None or not module.alive, what="the tombstone"
+        )
+        ends = {"cancelled"}
+        if (
+            self.it.execution(id_) is None
+        ):  # it died of another one's: this cancel may come too late
+            ends.add("completed")
+        self.planned[id_] = Planned("cancelled first", request.plan or {}, frozenset(ends))
+        asyncio.run(self._publish(request))
+
+    def start(self, armed: str | None) -> Module:
+        self._former = self._owners()
+        return super().start(armed)
+
+    def _running(self, module: Module) -> str:
+        """A long run that this very process holds."""
+        self.offer(_long(self.rng), patient=True)
+        found: list[str] = []
+
+        def is_held() -> bool:
+            held = self.it.database.executions.find(
+                {"_id": {"$in": self._at_the_end}, "status": "running", **self._ours()}
+            )
+            found[:] = [row["_id"] for row in held]
+            return bool(found) or not module.alive
+
+        self.it.until(is_held, what="it to be started")
+        return found[0] if found else ""
+
+    def _ours(self) -> dict[str, Any]:
+        return {"lease.owner": {"$nin": sorted(self._former)}}
+
+    def _owners(self) -> set[str]:
+        return {one for one in self.it.database.executions.distinct("lease.owner") if one}
+
+    def _owner_of(self, module: Module) -> str:
+        """What this process calls itself in leases."""
+        document = self.it.execution(self._running(module)) or {}
+        return str(document["lease"]["owner"])
+
+    async def _publish(self, event: Any) -> None:
+        publisher = KafkaEventPublisher(kafka_settings_of(self.it.kafka))
+        await publisher.start()
+        try:
+            await publisher.publish(event)
+        finally:
+            await publisher.stop()
+
+    async def _send_raw(self, topic: str, value: bytes) -> None:
+        publisher = KafkaEventPublisher(kafka_settings_of(self.it.kafka))
+        await publisher.start()
+        try:
+            await publisher.send_raw(topic, new_id().encode(), value, {})
+        finally:
+            await publisher.stop()
+
+
+_QUEUE = work_queue(ExecutorGroup(lease_seconds=3, renew_seconds=0.5))
+
+
+def _long(rng: random.Random) -> Planned:
+    """Runs until it is given up or, at the end, cancelled."""
+    return load.cancelled(rng)
+
+
+def _cancel(request: RunRequested) -> RunControl:
+    now = SystemClock().now()
+    return RunControl(
+        id=new_id(),
+        tenant=request.tenant,
+        occurred_at=now,
+        execution_id=request.execution_id,
+        action="cancel",
+        requested_by="ann",
+        requested_at=now,
+    )

@@ -1,0 +1,15 @@
+"""The executor dies between any two writes of a run: steps, logs, files, its end, its events, its recovery."""
+
+import pytest
+
+from tests.promises.crash_points.executors import ExecutorChain
+from tests.promises.crash_points.harness import MORE, QUICK
+from tests.promises.crash_points.table import WORK
+
+pytestmark = [pytest.mark.breaks, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("more", MORE)
+def test_every_promise_holds(cadenza, more):
+    cadenza.service("gateway", **QUICK)
+    ExecutorChain(cadenza, "executor", more=more).run(WORK)
