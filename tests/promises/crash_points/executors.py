@@ -40,6 +40,7 @@ class ExecutorChain(Chain):
 
     def crowd(self, module: Module) -> None:
         """More runs than there are slots, so that some have to be claimed."""
+        self._make_room()
         for _ in range(10):
             self.offer(load.process(self.rng))
 
@@ -48,12 +49,14 @@ class ExecutorChain(Chain):
         self._running(module)
 
     def cancel_running(self, module: Module) -> None:
+        self._make_room()
         if running := self._running(module):
             self._at_the_end.remove(running)
             self.cancel(running)
 
     def cancel_queued(self, module: Module) -> None:
         """Every slot is taken, the last run has to wait; it is cancelled there."""
+        self._make_room()
         waiting = [self.offer(_long(self.rng), patient=True) for _ in range(9)]
         self.it.until(lambda: self.status(waiting[-1]) == "queued" or not module.alive)
         self._at_the_end.remove(waiting[-1])
@@ -102,6 +105,12 @@ class ExecutorChain(Chain):
     def start(self, armed: str | None) -> Module:
         self._former = self._owners()
         return super().start(armed)
+
+    def _make_room(self) -> None:
+        """A process goes on with what its predecessor held: long runs of former points would keep every slot."""
+        self._to_cancel += self._at_the_end
+        self._at_the_end.clear()
+        self.cancel_all()
 
     def _running(self, module: Module) -> str:
         """A long run that this very process holds."""
