@@ -43,10 +43,8 @@ async def drift(settings: MongoSettings) -> list[str]:
 
 
 def collections(owners: Sequence[str] = OWNERS) -> Sequence[Any]:
-    """What every service's repository declares, and what belongs to all of them."""
-    from shared.mongo import failure_window, redriven
-
-    return [failure_window.COLLECTION, redriven.COLLECTION] + [
+    """What every service's repository declares."""
+    return [
         spec
         for owner in owners
         for spec in importlib.import_module(f"services.{owner}.repository").COLLECTIONS

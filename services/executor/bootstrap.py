@@ -29,8 +29,7 @@ from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
 from shared.kafka.topics import BY_NAME
-from shared.mongo.client import Database, Mongo
-from shared.mongo.failure_window import MongoFailureWindow
+from shared.mongo.client import Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -45,7 +44,6 @@ from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
-CONTROL_GROUP = "executor-control"
 TOPICS_IN = (RunRequested.topic, RunControl.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
@@ -101,9 +99,7 @@ def build_app(
         workspace,
         *parts.resources,
         loop,
-        *_consumers(
-            settings, health, executor, loop, Intake(parts.work, objects), publisher, mongo.database
-        ),
+        *_consumers(settings, health, executor, loop, Intake(parts.work, objects), publisher),
         _retention(group, mongo, objects, clock),
         WebServer(web, settings.http),
     ]
@@ -142,7 +138,6 @@ def _consumers(
     loop: WorkLoop,
     intake: Intake,
     publisher: KafkaEventPublisher,
-    database: Database,
 ) -> list[Resource]:
     """What comes in from Kafka."""
     dead_letters = DeadLetters(publisher)
@@ -156,16 +151,14 @@ def _consumers(
             ),
             health=health,
             dead_letters=dead_letters,
-            window=MongoFailureWindow(database, GROUP),
         ),
         BatchConsumer(
             settings.kafka,
             topics=[RunControl.topic],
-            group=CONTROL_GROUP,
+            group=f"{GROUP}-control",
             handle=run_control.build(intake, dead_letters),
             health=health,
             dead_letters=dead_letters,
-            window=MongoFailureWindow(database, CONTROL_GROUP),
         ),
         Tail(
             settings.kafka,

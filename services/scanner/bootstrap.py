@@ -19,8 +19,7 @@ from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
-from shared.mongo.client import Database, Mongo
-from shared.mongo.failure_window import MongoFailureWindow
+from shared.mongo.client import Mongo
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.retry import RetryPolicy
@@ -64,9 +63,7 @@ def build_app(
         pause_seconds=group.poll_seconds,
     )
     loop = _loop(group, parts.work, worker, queue=queue, health=health)
-    consumer = _consumer(
-        settings, parts.work, publisher, mongo.database, wake=loop.wake, health=health
-    )
+    consumer = _consumer(settings, parts.work, publisher, wake=loop.wake, health=health)
     web = _web(settings, health)
     resources += [loop, consumer, WebServer(web, settings.http)]
     return App(resources, health, web)
@@ -123,7 +120,6 @@ def _consumer(
     settings: ScannerSettings,
     work: Work,
     publisher: KafkaEventPublisher,
-    database: Database,
     *,
     wake: Callable[[], None],
     health: Health,
@@ -136,7 +132,6 @@ def _consumer(
         handle=scan_requested.build(work, dead_letters, wake=wake),
         health=health,
         dead_letters=dead_letters,
-        window=MongoFailureWindow(database, settings.scanner.consumer_group),
     )
 
 

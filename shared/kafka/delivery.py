@@ -102,22 +102,11 @@ async def decode_batch(
 
 
 class FailureWindow(Protocol):
-    """Counts handler failures that became dead letters; may be kept outside, for all consumers of a group.
-
-    Any of it may raise TransientError; then it is asked again.
-    """
+    """Counts handler failures that became dead letters; may be kept outside, for all consumers of a group."""
 
     async def has_room(self) -> bool: ...
 
     async def add(self) -> None: ...
-
-    async def pause(self, about: Mapping[str, object]) -> None:
-        """A consumer waits, because of this."""
-        ...
-
-    async def go_on(self) -> None:
-        """It waits no more."""
-        ...
 
 
 class MemoryFailureWindow:
@@ -143,12 +132,6 @@ class MemoryFailureWindow:
     async def add(self) -> None:
         self._times.append(self._clock.monotonic())
 
-    async def pause(self, about: Mapping[str, object]) -> None:
-        """The log says it."""
-
-    async def go_on(self) -> None:
-        """The log says it."""
-
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
@@ -157,9 +140,6 @@ class DeliveryPolicy:
     failures: RetryPolicy = FAILURES
     outage: RetryPolicy = OUTAGE
     probe_seconds: float = 30.0
-    """A paused consumer tries its message again."""
-    look_seconds: float = 2.0
-    """A paused consumer looks whether it may go on."""
 
 
 class Delivery:
@@ -182,25 +162,19 @@ class Delivery:
 
     async def handle(self, record: Record, handler: Callable[[], Awaitable[object]]) -> None:
         """Call `handler` until it succeeds or the record is a dead letter; only cancellation gets out."""
-        attempts, paused = 0, False
-        while (error := await self.through_outages(handler, **log_fields(record))) is not None:
+        attempts = 0
+        while True:
+            error = await self.through_outages(handler, **log_fields(record))
+            if error is None:
+                return None
             attempts += 1
             if isinstance(error, InvalidMessage):
-                await self._bury(record, error, attempts)
-                break
+                return await self._bury(record, error, attempts)
             delay = self._delay(error, attempts)
-            if delay is not None:
-                await self._try_again(delay, error, attempts, record)
-            elif await self._has_room():
+            if delay is None and await self._window.has_room():
                 await self._bury(record, error, attempts)
-                await self.through_outages(self._window.add)
-                break
-            else:
-                paused = True
-                await self._pause(error, record)
-        if paused:
-            log.info("kafka.consumer_goes_on", **log_fields(record))
-            await self.through_outages(self._window.go_on)
+                return await self._window.add()
+            await self._wait(delay, error, attempts, record)
 
     async def through_outages(
         self, handler: Callable[[], Awaitable[object]], **about: object
@@ -233,41 +207,17 @@ class Delivery:
             return None
         return self._policy.failures.delay_after(attempts)
 
-    async def _try_again(
-        self, delay: float, error: Exception, attempts: int, record: Record
+    async def _wait(
+        self, delay: float | None, error: Exception, attempts: int, record: Record
     ) -> None:
+        if delay is None:
+            self._report("paused: too many messages failed")
+            log.error("kafka.dead_letter_limit_reached", **log_fields(record))
+            return await self._sleep(self._policy.probe_seconds)
         log.warning(
             "kafka.handler_failed", attempt=attempts, **described(error), **log_fields(record)
         )
-        await self._sleep(delay)
-
-    async def _pause(self, error: Exception, record: Record) -> None:
-        """Until the next probe, or until there is room: the window has moved on, or somebody has cleared it."""
-        log.error(
-            "kafka.consumer_paused",
-            hint="mend what fails, or `cadenza dlq resume` to let more go to the dead letters",
-            **described(error),
-            **log_fields(record),
-        )
-        await self.through_outages(
-            partial(self._window.pause, {**described(error), **log_fields(record)})
-        )
-        waited = 0.0
-        while waited < self._policy.probe_seconds:
-            self._report("paused: too many messages failed")
-            await self._sleep(self._policy.look_seconds)
-            waited += self._policy.look_seconds
-            if await self._has_room():
-                return
-
-    async def _has_room(self) -> bool:
-        answers: list[bool] = []
-
-        async def ask() -> None:
-            answers.append(await self._window.has_room())
-
-        await self.through_outages(ask)
-        return bool(answers and answers[0])
+        return await self._sleep(delay)
 
     async def _bury(self, record: Record, error: Exception, attempts: int) -> None:
         """A dead letter that cannot be written holds everything up: passing over it would lose the message."""
