@@ -21,7 +21,8 @@ from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
-from shared.mongo.client import Mongo
+from shared.mongo.client import Database, Mongo
+from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -36,6 +37,7 @@ from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
+CONTROL_GROUP = f"{GROUP}-control"
 TOPICS_IN = (RunRequested.topic, RunControl.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
@@ -84,7 +86,15 @@ def build_app(
         workspace,
         *parts.resources,
         loop,
-        *_consumers(settings, health, executor, loop, Intake(parts.work, objects), publisher),
+        *_consumers(
+            settings,
+            health,
+            executor,
+            loop,
+            Intake(parts.work, objects),
+            publisher,
+            mongo.database,
+        ),
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
@@ -122,6 +132,7 @@ def _consumers(
     loop: WorkLoop,
     intake: Intake,
     publisher: KafkaEventPublisher,
+    database: Database,
 ) -> list[Resource]:
     """What comes in from Kafka."""
     dead_letters = DeadLetters(publisher)
@@ -135,14 +146,16 @@ def _consumers(
             ),
             health=health,
             dead_letters=dead_letters,
+            window=failure_window(database, GROUP, settings.kafka),
         ),
         BatchConsumer(
             settings.kafka,
             topics=[RunControl.topic],
-            group=f"{GROUP}-control",
+            group=CONTROL_GROUP,
             handle=run_control.build(intake, dead_letters),
             health=health,
             dead_letters=dead_letters,
+            window=failure_window(database, CONTROL_GROUP, settings.kafka),
         ),
         Tail(
             settings.kafka,
