@@ -7,6 +7,7 @@ import typer
 from cli.commands import (
     cancel,
     demo,
+    dlq,
     doctor,
     executions,
     extract,
@@ -54,6 +55,7 @@ app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 
 
 def _version(wanted: bool) -> None:

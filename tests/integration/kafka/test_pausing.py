@@ -136,6 +136,7 @@ async def test_an_operator_resumes_and_the_failures_are_forgotten(world):
 
 async def test_two_processes_share_one_window(world):
     await fill(world.publisher, world.topic, [b"x"] * 12, keys=[b"%d" % n for n in range(12)])
+    world.settings = world.settings.model_copy(update={"session_timeout_ms": 2000})
     first, second = Broken(), Broken()
     async with started(world.consumer(first, limit=5)), started(world.consumer(second, limit=5)):
         await until(world.is_paused)
