@@ -8,6 +8,7 @@ from cli.commands import (
     cancel,
     chaos,
     demo,
+    dlq,
     doctor,
     executions,
     extract,
@@ -55,6 +56,7 @@ app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)
 
 

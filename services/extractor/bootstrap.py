@@ -31,7 +31,8 @@ from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
-from shared.mongo.client import Mongo
+from shared.mongo.client import Database, Mongo
+from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -103,7 +104,7 @@ def build_app(
         seconds=group.sweep_seconds,
     )
     intake = Intake(work=parts.work, extractions=extractions, customers=customers, wake=loop.wake)
-    consumer = _consumer(settings, intake, publisher, health)
+    consumer = _consumer(settings, intake, publisher, health, mongo.database)
     query = LakeQuery(QueryLimits(group.query_rows, group.query_seconds, group.query_memory))
     reading = Reading(
         extractions=extractions, customers=customers, index=index, query=query, keys=keys
@@ -172,7 +173,11 @@ def _loop(
 
 
 def _consumer(
-    settings: ExtractorSettings, intake: Intake, publisher: KafkaEventPublisher, health: Health
+    settings: ExtractorSettings,
+    intake: Intake,
+    publisher: KafkaEventPublisher,
+    health: Health,
+    database: Database,
 ) -> BatchConsumer:
     dead_letters = DeadLetters(publisher)
     return BatchConsumer(
@@ -182,6 +187,7 @@ def _consumer(
         handle=build_handler(intake, dead_letters),
         health=health,
         dead_letters=dead_letters,
+        window=failure_window(database, settings.extractor.consumer_group, settings.kafka),
     )
 
 

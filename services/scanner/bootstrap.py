@@ -19,7 +19,8 @@ from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
-from shared.mongo.client import Mongo
+from shared.mongo.client import Database, Mongo
+from shared.mongo.consumer_states import failure_window
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.retry import RetryPolicy
@@ -63,7 +64,9 @@ def build_app(
         pause_seconds=group.poll_seconds,
     )
     loop = _loop(group, parts.work, worker, queue=queue, health=health)
-    consumer = _consumer(settings, parts.work, publisher, wake=loop.wake, health=health)
+    consumer = _consumer(
+        settings, parts.work, publisher, wake=loop.wake, health=health, database=mongo.database
+    )
     web = _web(settings, health)
     resources += [loop, consumer, WebServer(web, settings.http)]
     return App(resources, health, web)
@@ -123,6 +126,7 @@ def _consumer(
     *,
     wake: Callable[[], None],
     health: Health,
+    database: Database,
 ) -> BatchConsumer:
     dead_letters = DeadLetters(publisher)
     return BatchConsumer(
@@ -132,6 +136,7 @@ def _consumer(
         handle=scan_requested.build(work, dead_letters, wake=wake),
         health=health,
         dead_letters=dead_letters,
+        window=failure_window(database, settings.scanner.consumer_group, settings.kafka),
     )
 
 
