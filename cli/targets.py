@@ -1,12 +1,18 @@
-"""Kafka and MongoDB themselves, by the services' own settings, for commands of those who operate the platform."""
+"""Where operations reach Kafka and the database: the services' own variables, else the sandbox on this machine."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.mongo.client import Database, Mongo
-from shared.settings import KafkaSettings, MongoSettings, load
+from sandbox.addresses import Addresses
+from sandbox.settings import SandboxSettings
+from shared.observability.logging import silent
+from shared.settings import AwsSettings, KafkaSettings, MongoSettings, ObjectsSettings, load
+
+T = TypeVar("T")
 
 
 class Targets(BaseSettings):
@@ -16,16 +22,27 @@ class Targets(BaseSettings):
 
     kafka: KafkaSettings = KafkaSettings()
     mongo: MongoSettings = MongoSettings()
-
-    @asynccontextmanager
-    async def database(self) -> AsyncIterator[Database]:
-        mongo = Mongo(self.mongo)
-        try:
-            yield mongo.database
-        finally:
-            await mongo.stop()
+    objects: ObjectsSettings = ObjectsSettings()
+    aws: AwsSettings = AwsSettings()
 
 
 def targets() -> Targets:
-    """Raises ConfigurationError."""
-    return load(Targets)
+    """Raises ConfigurationError. What is not set is the sandbox's."""
+    given, sandbox = load(Targets), load(SandboxSettings)
+    addresses = Addresses.of(sandbox)
+    kafka = given.kafka.model_copy(update={"bootstrap_servers": addresses.kafka})
+    mongo = {"uri": SecretStr(addresses.mongo), "min_pool_size": 0}
+    return Targets.model_construct(
+        kafka=kafka,
+        mongo=given.mongo.model_copy(update=mongo),
+        objects=given.objects.model_copy(update={"uri": addresses.objects}),
+        aws=given.aws
+        if sandbox.aws
+        else given.aws.model_copy(update={"endpoint_url": addresses.aws}),
+    )
+
+
+def run_quietly(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`; drivers log nothing meanwhile."""
+    with silent():
+        return asyncio.run(work)

@@ -43,11 +43,12 @@ async def drift(settings: MongoSettings) -> list[str]:
 
 
 def collections(owners: Sequence[str] = OWNERS) -> Sequence[Any]:
-    """What every service's repository declares, and what belongs to all of them."""
-    from shared.mongo import failure_window, redriven
+    """What every service's repository declares, and what operations keep."""
+    from shared.mongo import consumer_states, redrives
 
-    return [failure_window.COLLECTION, redriven.COLLECTION] + [
+    owned = [
         spec
         for owner in owners
         for spec in importlib.import_module(f"services.{owner}.repository").COLLECTIONS
     ]
+    return [*owned, consumer_states.COLLECTION, redrives.COLLECTION]

@@ -42,6 +42,12 @@ class KafkaSettings(Group):
     """How long the group waits for a silent member. Short, because offsets are cheap to take over."""
     max_message_bytes: int = 4 * 1024 * 1024
     """Largest event, for topics and producer alike."""
+    failure_limit: int = Field(50, ge=1)
+    """Failed messages that a consumer group may dead-letter within `failure_window_seconds` before it pauses."""
+    failure_window_seconds: float = Field(600.0, gt=0)
+    """The window of `failure_limit`; unreadable messages do not count."""
+    probe_seconds: float = Field(30.0, gt=0)
+    """A paused consumer tries its message again this often."""
 
 
 class MongoSettings(Group):

@@ -1,258 +1,186 @@
-"""`cadenza dlq`: what could not be handled, why, and sending it again. Speaks to Kafka and MongoDB themselves."""
+"""`cadenza dlq`: messages that could not be handled, and consumers that are paused because there are too many of them.
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+Reads KAFKA__* and MONGO__* like the services; without them, the sandbox.
+"""
+
+from collections import Counter
+from typing import Annotated, Any
 
 import typer
 
-from cli.exits import FAILED, PASSED, CliError, Unreachable, Usage
+from cli import dead_letters
+from cli.exits import FAILED, PASSED, Usage
+from cli.moments import point_in_time
 from cli.options import AsJson
-from cli.output import console, moment, print_json, table
-from cli.targets import Targets, targets
-from shared.clock import now
-from shared.errors import BrokerUnavailable, CadenzaError, NotFound, StorageUnavailable
-from shared.kafka.letters import Letter, letter, letters
-from shared.observability.logging import configure
-from shared.security.redaction import Redactor
-from shared.settings import TelemetrySettings
+from cli.output import console, errors, moment, print_json, short, table
+from cli.targets import run_quietly
+from shared.kafka.dead_letters import Redriven, Wanted
 
-T = TypeVar("T")
-app = typer.Typer(
-    help="Dead letters: messages that could not be handled. Needs KAFKA__… and MONGO__… as the services do.",
-    no_args_is_help=True,
-)
+app = typer.Typer(help="Messages that could not be handled.", no_args_is_help=True)
 
-Topic = Annotated[str | None, typer.Option("--topic", "-t", help="Only what came from this topic.")]
-Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only with this reason.")]
-Since = Annotated[
-    str | None, typer.Option(help="Only from then on: 30m, 12h, 7d, or a time in ISO 8601.")
+Topics = Annotated[
+    list[str] | None, typer.Option("--topic", "-t", help="Only letters of this topic.")
 ]
-Ids = Annotated[
-    list[str] | None, typer.Argument(help="Ids as `list` prints them.", show_default=False)
+Reasons = Annotated[
+    list[str] | None, typer.Option("--reason", "-r", help="Only letters with this reason.")
 ]
+Since = Annotated[str | None, typer.Option(help="Only letters since: 30m, 2h, 7d ago, or a date.")]
 
 
 @app.command("list")
 def list_(
-    topic: Topic = None,
-    reason: Reason = None,
+    topic: Topics = None,
+    reason: Reasons = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
+    redriven: Annotated[
+        bool, typer.Option("--redriven", help="Also those that were sent once more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Dead letters, and the consumers that wait because too many messages failed."""
-    found, paused = _run(_listed(targets(), topic, reason, _moment(since), limit))
+    """Dead letters, newest first, and the consumers that are paused."""
+    wanted = _wanted(topic, reason, since)
+    found = run_quietly(dead_letters.newest(wanted, limit=limit, redriven=redriven))
+    paused = run_quietly(dead_letters.paused())
+    rows = [listed.row() for listed in found]
     if as_json:
-        print_json({"items": [_short(one) for one in found], "paused": paused})
+        print_json({"items": rows, "paused": paused})
         return PASSED
-    rows = (
-        (o.id, o.reason, o.header("attempts"), moment(o.at.isoformat()), o.header("detail"))
-        for o in found
-    )
-    if found:
-        console.print(table(None, ("id", "reason", "attempts", "since", "detail"), rows))
-    else:
+    if not rows:
         console.print("no dead letters")
-    for group in paused:
+    else:
+        columns = ("letter", "at", "reason", "tries", "redrives", "key", "detail")
+        console.print(table(None, columns, (_cells(row) for row in rows)))
+    for pause in paused:
         console.print(
-            f"[yellow]{group['group']} is paused since {moment(group['since'])}[/]: {group['about']}; "
-            f"mend it, or `cadenza dlq resume {group['group']}`"
+            f"[red]{pause['group']}[/] is paused since {moment(pause['since'])} at {pause['at']}: {pause['why']}; "
+            f"tried again {pause['probes']} times. To go on at once: cadenza dlq resume {pause['group']}",
+            soft_wrap=True,
         )
     return PASSED
 
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="Id as `list` prints it.", show_default=False)],
+    letter: Annotated[str, typer.Argument(help="Such as run-requested.dlq/0/12.")],
     as_json: AsJson = False,
 ) -> int:
-    """One dead letter with its headers and content; what looks like a secret is masked."""
-    found = _run(letter(targets().kafka, id))
-    detail = _short(found) | {
-        "key": (found.record.key or b"").decode(errors="replace"),
-        "headers": {n: v.decode(errors="replace") for n, v in found.record.headers.items()},
-        "value": _content(found),
+    """One dead letter: where it came from, why it is here, its headers and body (secrets masked)."""
+    found = run_quietly(dead_letters.one(letter))
+    if found is None:
+        errors.print(f"There is no letter {letter}.", soft_wrap=True)
+        return FAILED
+    told = found.row() | {
+        "headers": dead_letters.headers_of(found.letter),
+        "body": dead_letters.body_of(found.letter),
     }
     if as_json:
-        print_json(detail)
+        print_json(told)
+        return PASSED
+    body, headers = told.pop("body"), told.pop("headers")
+    console.print(table(None, ("field", "value"), ((n, v) for n, v in told.items() if v != "")))
+    console.print(table("headers", ("name", "value"), headers.items()))
+    if isinstance(body, str):
+        console.print(body, markup=False, soft_wrap=True)
     else:
-        console.print_json(json.dumps(detail))
+        console.print_json(data=body)
     return PASSED
 
 
 @app.command()
 def redrive(
-    ids: Ids = None,
-    topic: Topic = None,
-    reason: Reason = None,
+    letters: Annotated[
+        list[str] | None, typer.Argument(help="Letters, such as run-requested.dlq/0/12.")
+    ] = None,
+    topic: Topics = None,
+    reason: Reasons = None,
     since: Since = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every dead letter there is.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every letter that fits.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing, say what would be.")] = (
+        False
+    ),
     again: Annotated[
-        bool, typer.Option(help="Also those that have been sent again before.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be sent.")
+        bool, typer.Option("--again", help="Also what was sent once more already.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Send dead letters back to the topic they came from, each once."""
-    if not (ids or topic or reason or since or everything):
-        raise Usage("Say which: ids, --topic, --reason, --since, or --all.")
-    if ids and (topic or reason or since or everything):
-        raise Usage("Either ids, or a choice of them.")
-    sent, skipped = _run(
-        _redriven(targets(), ids or [], topic, reason, _moment(since), again=again, dry_run=dry_run)
+    """Send dead letters to their topics once more, each at most once; leave with 1 when one was not sent."""
+    if letters and (topic or reason or since or everything):
+        raise Usage("Name letters, or say which by --topic, --reason, --since, --all; not both.")
+    if not (letters or topic or reason or since or everything):
+        raise Usage("Which letters? Name some, or give --topic, --reason, --since or --all.")
+    done, missing = run_quietly(
+        dead_letters.send_again(
+            letters or [], _wanted(topic, reason, since), again=again, dry_run=dry_run
+        )
     )
     if as_json:
-        print_json({"redriven": sent, "skipped": skipped, "dry_run": dry_run})
-        return PASSED
-    word = "would be sent" if dry_run else "sent"
-    for id_ in sent:
-        console.print(f"{word}: {id_}")
-    console.print(f"{len(sent)} {word} again, {len(skipped)} left out (sent before; --again)")
-    return PASSED
+        print_json({"items": [_told(one) for one in done], "missing": missing, "dry_run": dry_run})
+    else:
+        _tell(done, missing, dry_run=dry_run)
+    unsent = missing or any(one.outcome in ("refused", "busy") for one in done)
+    return FAILED if unsent else PASSED
 
 
 @app.command()
 def resume(
-    group: Annotated[
-        str | None, typer.Argument(help="Consumer group; all that wait without it.")
+    consumer: Annotated[
+        str | None, typer.Argument(help="A consumer group, a service, or the topic it stands at.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every paused consumer.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Let paused consumers go on: the message at hand, and as many as the limit allows, may become dead letters."""
-    resumed = _run(_resumed(targets(), group))
+    """Let paused consumers go on at once; their failures are forgotten, so the limit counts anew."""
+    if (consumer is None) != everything:
+        raise Usage("Name one consumer, or give --all.")
+    resumed, known = run_quietly(dead_letters.resume(consumer))
     if as_json:
         print_json({"resumed": resumed})
-    elif resumed:
-        console.print("\n".join(f"{name} goes on within seconds" for name in resumed))
-    else:
-        console.print(f"'{group}' has no failures" if group else "no consumer is paused")
-    return PASSED if resumed or group is None else FAILED
+    for group in [] if as_json else resumed:
+        console.print(f"{group} goes on")
+    if resumed or everything:
+        if not (resumed or as_json):
+            console.print("no consumer is paused")
+        return PASSED
+    errors.print(
+        f"There is no consumer {consumer} that ever failed; known: {', '.join(known) or 'none'}.",
+        soft_wrap=True,
+    )
+    return FAILED
 
 
-async def _listed(
-    to: Targets, topic: str | None, reason: str | None, since: datetime | None, limit: int
-) -> tuple[list[Letter], list[dict[str, Any]]]:
-    from shared.mongo.failure_window import paused_groups
-
-    found = []
-    async for one in _chosen(to, topic, reason, since):
-        found.append(one)
-        if len(found) == limit:
-            break
-    async with to.database() as database:
-        paused = [
-            {
-                "group": group["_id"],
-                "since": group["paused"]["since"].isoformat(),
-                "about": group["paused"]["about"],
-            }
-            for group in await paused_groups(database)
-        ]
-    return found, paused
+def _wanted(topic: list[str] | None, reason: list[str] | None, since: str | None) -> Wanted:
+    at = point_in_time(since, option="--since") if since is not None else None
+    return Wanted(topics=topic or (), reasons=reason or (), since=at)
 
 
-async def _redriven(
-    to: Targets,
-    ids: list[str],
-    topic: str | None,
-    reason: str | None,
-    since: datetime | None,
-    *,
-    again: bool,
-    dry_run: bool,
-) -> tuple[list[str], list[str]]:
-    from shared.kafka.publishing import KafkaEventPublisher
-    from shared.mongo.redriven import Redriven
-
-    chosen = [await letter(to.kafka, id_) for id_ in ids] or [
-        one async for one in _chosen(to, topic, reason, since)
-    ]
-    sent, skipped = [], []
-    publisher = KafkaEventPublisher(to.kafka)
-    await publisher.start()
-    try:
-        async with to.database() as database:
-            notes = Redriven(database)
-            known = set() if again else await notes.among([one.id for one in chosen])
-            for one in chosen:
-                if one.id in known:
-                    skipped.append(one.id)
-                    continue
-                if not dry_run:
-                    record = one.record
-                    await publisher.send_raw(
-                        one.topic, record.key, record.value or b"", one.original_headers()
-                    )
-                    await notes.add(one.id)
-                sent.append(one.id)
-    finally:
-        await publisher.stop()
-    return sent, skipped
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    mark = f" (sent {moment(row['redriven_at'])})" if row["redriven_at"] else ""
+    return (
+        row["id"] + mark,
+        moment(row["at"]),
+        row["reason"],
+        row["attempts"],
+        row["redrives"],
+        short(row["key"], 40),
+        short(row["detail"]),
+    )
 
 
-async def _resumed(to: Targets, group: str | None) -> list[str]:
-    from shared.mongo.failure_window import resume
-
-    async with to.database() as database:
-        return await resume(database, group)
+def _told(one: Redriven) -> dict[str, Any]:
+    place = one.place and f"{one.letter.topic}/{one.place[0]}/{one.place[1]}"
+    return {"id": one.letter.id, "outcome": one.outcome, "place": place, "error": one.error}
 
 
-async def _chosen(
-    to: Targets, topic: str | None, reason: str | None, since: datetime | None
-) -> AsyncIterator[Letter]:
-    async for one in letters(to.kafka, topic=topic, since=since):
-        if reason is None or one.reason == reason:
-            yield one
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    configure(TelemetrySettings(log_level="ERROR"), "cli")
-    try:
-        return asyncio.run(work)
-    except (BrokerUnavailable, StorageUnavailable) as error:
-        raise Unreachable(error.message) from error
-    except NotFound as error:
-        raise CliError(error.message) from error
-    except CadenzaError as error:
-        raise Usage(error.message) from error
-
-
-def _short(one: Letter) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "topic": one.topic,
-        "reason": one.reason,
-        "detail": one.header("detail"),
-        "attempts": int(one.header("attempts") or 0),
-        "at": one.at.isoformat(),
-        "event_id": one.record.header("ce_id"),
-        "type": one.record.header("ce_type"),
-    }
-
-
-def _content(one: Letter) -> Any:
-    """As JSON where it is JSON."""
-    redactor = Redactor(())
-    text = (one.record.value or b"").decode(errors="replace")
-    try:
-        return redactor.redact_json(json.loads(text))
-    except ValueError:
-        return redactor.redact(text)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    units = {"m": "minutes", "h": "hours", "d": "days"}
-    try:
-        if text[-1:] in units:
-            return now() - timedelta(**{units[text[-1]]: float(text[:-1])})
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise Usage(f"'{text}' is no time: 30m, 12h, 7d, or ISO 8601.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _tell(done: list[Redriven], missing: list[str], *, dry_run: bool) -> None:
+    for one in done:
+        if one.outcome in ("refused", "busy"):
+            why = one.error or "somebody else is sending it right now"
+            errors.print(f"{one.letter.id}: {why}", soft_wrap=True, markup=False)
+    for place in missing:
+        errors.print(f"There is no letter {place}.", soft_wrap=True, markup=False)
+    counts = Counter(one.outcome for one in done)
+    verb = "would be sent" if dry_run else "sent"
+    console.print(f"{counts['sent']} {verb}")
+    if counts["already_sent"]:
+        console.print(f"{counts['already_sent']} were sent before (--again sends them too)")

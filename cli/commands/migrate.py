@@ -4,11 +4,21 @@ import asyncio
 from typing import Annotated
 
 import typer
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.exits import FAILED, PASSED
 from cli.options import AsJson
 from cli.output import console, print_json
-from cli.targets import targets
+from shared.settings import KafkaSettings, MongoSettings, load
+
+
+class _Targets(BaseSettings):
+    """The same variables as the services'."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True)
+
+    kafka: KafkaSettings = KafkaSettings()
+    mongo: MongoSettings = MongoSettings()
 
 
 def migrate(
@@ -20,13 +30,13 @@ def migrate(
     """Apply topics and indexes to KAFKA__BOOTSTRAP_SERVERS and MONGO__URI; run it as often as you like."""
     from sandbox import migration
 
-    to = targets()
+    targets = load(_Targets)
     if check:
-        found = asyncio.run(migration.drift(to.mongo))
+        found = asyncio.run(migration.drift(targets.mongo))
         _tell("differs", found, as_json=as_json)
         return FAILED if found else PASSED
-    done = asyncio.run(migration.apply_topics(to.kafka))
-    done += asyncio.run(migration.apply_collections(to.mongo))
+    done = asyncio.run(migration.apply_topics(targets.kafka))
+    done += asyncio.run(migration.apply_collections(targets.mongo))
     _tell("done", done, as_json=as_json)
     return PASSED
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from fastapi import FastAPI
+
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
@@ -30,7 +32,7 @@ from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
 from shared.kafka.topics import BY_NAME
 from shared.mongo.client import Database, Mongo
-from shared.mongo.failure_window import MongoFailureWindow
+from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -45,7 +47,7 @@ from shared.work.runner import WorkLoop
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
-CONTROL_GROUP = "executor-control"
+CONTROL_GROUP = f"{GROUP}-control"
 TOPICS_IN = (RunRequested.topic, RunControl.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
@@ -87,14 +89,7 @@ def build_app(
         parts=_run_parts(settings, objects, owner_mark),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
-    web = build_web_app(
-        title=TITLE,
-        version=VERSION,
-        settings=settings.http,
-        health=health,
-        routers=[],
-        authenticator=None,
-    )
+    web = _web(settings, health)
     resources: list[Resource] = [
         mongo,
         publisher,
@@ -102,7 +97,13 @@ def build_app(
         *parts.resources,
         loop,
         *_consumers(
-            settings, health, executor, loop, Intake(parts.work, objects), publisher, mongo.database
+            settings,
+            health,
+            executor,
+            loop,
+            Intake(parts.work, objects),
+            publisher,
+            mongo.database,
         ),
         _retention(group, mongo, objects, clock),
         WebServer(web, settings.http),
@@ -156,7 +157,7 @@ def _consumers(
             ),
             health=health,
             dead_letters=dead_letters,
-            window=MongoFailureWindow(database, GROUP),
+            window=failure_window(database, GROUP, settings.kafka),
         ),
         BatchConsumer(
             settings.kafka,
@@ -165,7 +166,7 @@ def _consumers(
             handle=run_control.build(intake, dead_letters),
             health=health,
             dead_letters=dead_letters,
-            window=MongoFailureWindow(database, CONTROL_GROUP),
+            window=failure_window(database, CONTROL_GROUP, settings.kafka),
         ),
         Tail(
             settings.kafka,
@@ -184,6 +185,18 @@ def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: 
     )
     records = MongoRecords(mongo.database)
     return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
+def _web(settings: ExecutorSettings, health: Health) -> FastAPI:
+    """Health only."""
+    return build_web_app(
+        title=TITLE,
+        version=VERSION,
+        settings=settings.http,
+        health=health,
+        routers=[],
+        authenticator=None,
+    )
 
 
 def work_queue(group: ExecutorGroup) -> Queue:

@@ -32,7 +32,7 @@ from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.mongo.client import Database, Mongo
-from shared.mongo.failure_window import MongoFailureWindow
+from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.observability import tracing
@@ -104,7 +104,7 @@ def build_app(
         seconds=group.sweep_seconds,
     )
     intake = Intake(work=parts.work, extractions=extractions, customers=customers, wake=loop.wake)
-    consumer = _consumer(settings, intake, publisher, mongo.database, health)
+    consumer = _consumer(settings, intake, publisher, health, mongo.database)
     query = LakeQuery(QueryLimits(group.query_rows, group.query_seconds, group.query_memory))
     reading = Reading(
         extractions=extractions, customers=customers, index=index, query=query, keys=keys
@@ -176,8 +176,8 @@ def _consumer(
     settings: ExtractorSettings,
     intake: Intake,
     publisher: KafkaEventPublisher,
-    database: Database,
     health: Health,
+    database: Database,
 ) -> BatchConsumer:
     dead_letters = DeadLetters(publisher)
     return BatchConsumer(
@@ -187,7 +187,7 @@ def _consumer(
         handle=build_handler(intake, dead_letters),
         health=health,
         dead_letters=dead_letters,
-        window=MongoFailureWindow(database, settings.extractor.consumer_group),
+        window=failure_window(database, settings.extractor.consumer_group, settings.kafka),
     )
 
 

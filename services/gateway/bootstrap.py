@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from services.gateway.intake import Intake
 from services.gateway.outbox.direct import DirectPublication
+from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
@@ -91,7 +92,8 @@ def build_app(
     )
     relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
     offsets = progress or GroupOffsets(settings.kafka)
-    reconciler = Reconciler(accepted, views, offsets, group, clock=clock)
+    letters = KafkaDeadLetters(settings.kafka)
+    reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
     store = objects or build_store(settings.objects, settings.aws, mongo.database)

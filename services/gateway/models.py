@@ -50,6 +50,15 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Buried:
+    """A message on a dead-letter topic: its key and body as they were sent, and why it lies there."""
+
+    key: str
+    body: bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionFilter:
     """Which executions to list. Times bound the moment of acceptance; `labels` are `key=value` texts."""
 

@@ -1,11 +1,12 @@
 """What the gateway's use cases need from outside. `repository/` implements it on MongoDB, `bootstrap.py` on Kafka."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from services.gateway.models import (
     Accepted,
+    Buried,
     ExecutionFilter,
     LogFilter,
     Page,
@@ -90,6 +91,16 @@ class GroupProgress(Protocol):
 
     async def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Partition → next offset to be read. Raises BrokerUnavailable."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Messages that a consumer could not handle."""
+
+    async def of_keys(
+        self, topic: str, keys: Collection[str], *, since: datetime
+    ) -> Sequence[Buried]:
+        """The dead letters of a topic with one of these keys. Raises BrokerUnavailable."""
         ...
 
 

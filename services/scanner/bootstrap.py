@@ -20,7 +20,7 @@ from shared.kafka.batches import BatchConsumer
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.mongo.client import Database, Mongo
-from shared.mongo.failure_window import MongoFailureWindow
+from shared.mongo.consumer_states import failure_window
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.retry import RetryPolicy
@@ -65,7 +65,7 @@ def build_app(
     )
     loop = _loop(group, parts.work, worker, queue=queue, health=health)
     consumer = _consumer(
-        settings, parts.work, publisher, mongo.database, wake=loop.wake, health=health
+        settings, parts.work, publisher, wake=loop.wake, health=health, database=mongo.database
     )
     web = _web(settings, health)
     resources += [loop, consumer, WebServer(web, settings.http)]
@@ -123,10 +123,10 @@ def _consumer(
     settings: ScannerSettings,
     work: Work,
     publisher: KafkaEventPublisher,
-    database: Database,
     *,
     wake: Callable[[], None],
     health: Health,
+    database: Database,
 ) -> BatchConsumer:
     dead_letters = DeadLetters(publisher)
     return BatchConsumer(
@@ -136,7 +136,7 @@ def _consumer(
         handle=scan_requested.build(work, dead_letters, wake=wake),
         health=health,
         dead_letters=dead_letters,
-        window=MongoFailureWindow(database, settings.scanner.consumer_group),
+        window=failure_window(database, settings.scanner.consumer_group, settings.kafka),
     )
 
 

@@ -19,7 +19,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from shared import crash
 from shared.kafka.connection import close_consumer, connection_options, translate
-from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, FailureWindow, described
+from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, described
+from shared.kafka.pausing import FailureWindow
 from shared.kafka.progress import Progress
 from shared.kafka.records import Partition, Record, from_driver
 from shared.retry import RetryPolicy
@@ -82,7 +83,12 @@ class BatchConsumer:
         self._group = group
         self._handle = handle
         self._health = health
-        self._delivery = Delivery(dead_letters, policy=policy, window=window, report=self._report)
+        self._delivery = Delivery(
+            dead_letters,
+            policy=policy or DeliveryPolicy(probe_seconds=settings.probe_seconds),
+            window=window,
+            report=self._report,
+        )
         self._max_records = max_records
         self._instance_id = instance_id
         self._stop_seconds = stop_seconds

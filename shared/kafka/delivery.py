@@ -4,14 +4,15 @@ An unreachable dependency (TransientError) is not an attempt: the message waits,
 unreadable message (InvalidMessage) goes to `<topic>.dlq` at once. A PermanentError goes there too; anything else is
 tried a bounded number of times first. The last two count towards a limit per time window: above it nothing more is
 dead-lettered, the message at hand is tried again every `probe_seconds`, and work goes on by itself when it succeeds or
-the window has room. So a bad deployment cannot empty a topic into its dead letters.
+the window has room, or when an operator resumes it. So a bad deployment cannot empty a topic into its dead letters.
+The same pause holds while a dead letter itself is refused: passing over it would lose the message.
 """
 
 import asyncio
 import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -22,16 +23,36 @@ from shared import crash
 from shared.clock import Clock, SystemClock
 from shared.errors import CadenzaError, InvalidMessage, PermanentError, TransientError
 from shared.events.base import Event
+from shared.kafka.pausing import (
+    TOO_MANY_FAILURES,
+    UNWRITABLE,
+    FailureWindow,
+    MemoryFailureWindow,
+    Pause,
+)
 from shared.kafka.records import Record, log_fields
 from shared.kafka.topics import dead_letter_topic
 from shared.retry import RetryPolicy
 
 HANDLER_FAILED = "handler_failed"
 DETAIL_LIMIT = 1_000
+LEAVE_SECONDS = 1.0
 OUTAGE = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=2.0, max_delay=10.0)
 """Waiting for something that is away: capped, so that it is noticed soon when it is back."""
 FAILURES = RetryPolicy(max_attempts=3, initial_delay=0.2, factor=3.0, max_delay=5.0)
 """Unexpected errors; bounded."""
+
+ADVICE = {
+    TOO_MANY_FAILURES: (
+        "look at the newest letters (cadenza dlq list) and mend what they have in common; "
+        "the consumer goes on by itself, or at once after cadenza dlq resume"
+    ),
+    UNWRITABLE: (
+        "see that the .dlq topic exists (cadenza migrate), may be written and takes messages of this size; "
+        "the consumer goes on by itself, or at once after cadenza dlq resume"
+    ),
+}
+"""What to do about a pause, for the log."""
 
 log = structlog.get_logger()
 E = TypeVar("E", bound=Event)
@@ -101,55 +122,6 @@ async def decode_batch(
     return readable
 
 
-class FailureWindow(Protocol):
-    """Counts handler failures that became dead letters; may be kept outside, for all consumers of a group.
-
-    Any of it may raise TransientError; then it is asked again.
-    """
-
-    async def has_room(self) -> bool: ...
-
-    async def add(self) -> None: ...
-
-    async def pause(self, about: Mapping[str, object]) -> None:
-        """A consumer waits, because of this."""
-        ...
-
-    async def go_on(self) -> None:
-        """It waits no more."""
-        ...
-
-
-class MemoryFailureWindow:
-    """At most `limit` dead-lettered failures in any `seconds`; counted in this process."""
-
-    def __init__(
-        self,
-        limit: int = 50,
-        *,
-        seconds: float = 600.0,
-        clock: Clock | None = None,
-    ) -> None:
-        self._limit = limit
-        self._seconds = seconds
-        self._clock = clock or SystemClock()
-        self._times: deque[float] = deque()
-
-    async def has_room(self) -> bool:
-        while self._times and self._times[0] <= self._clock.monotonic() - self._seconds:
-            self._times.popleft()
-        return len(self._times) < self._limit
-
-    async def add(self) -> None:
-        self._times.append(self._clock.monotonic())
-
-    async def pause(self, about: Mapping[str, object]) -> None:
-        """The log says it."""
-
-    async def go_on(self) -> None:
-        """The log says it."""
-
-
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
     """How often and how patiently. Delays in seconds."""
@@ -157,9 +129,6 @@ class DeliveryPolicy:
     failures: RetryPolicy = FAILURES
     outage: RetryPolicy = OUTAGE
     probe_seconds: float = 30.0
-    """A paused consumer tries its message again."""
-    look_seconds: float = 2.0
-    """A paused consumer looks whether it may go on."""
 
 
 class Delivery:
@@ -173,34 +142,54 @@ class Delivery:
         window: FailureWindow | None = None,
         report: Callable[[str | None], None] = lambda _problem: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock | None = None,
     ) -> None:
         self._dead_letters = dead_letters
         self._policy = policy or DeliveryPolicy()
         self._window = window or MemoryFailureWindow()
         self._report = report
         self._sleep = sleep
+        self._clock = clock or SystemClock()
+        self._pause: Pause | None = None
 
     async def handle(self, record: Record, handler: Callable[[], Awaitable[object]]) -> None:
         """Call `handler` until it succeeds or the record is a dead letter; only cancellation gets out."""
-        attempts, paused = 0, False
-        while (error := await self.through_outages(handler, **log_fields(record))) is not None:
+        try:
+            await self._see_through(record, handler)
+        except (
+            asyncio.CancelledError
+        ):  # this process stops; another one will pause here in its turn
+            if self._pause is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LEAVE_SECONDS):
+                        await self._quietly(self._window.resumed)
+            raise
+        await self._go_on()
+
+    async def _see_through(self, record: Record, handler: Callable[[], Awaitable[object]]) -> None:
+        attempts = 0
+        while True:
+            error = await self.through_outages(handler, **log_fields(record))
+            if error is None:
+                return None
             attempts += 1
             if isinstance(error, InvalidMessage):
-                await self._bury(record, error, attempts)
-                break
+                return await self._bury(record, error, attempts)
             delay = self._delay(error, attempts)
             if delay is not None:
-                await self._try_again(delay, error, attempts, record)
+                log.warning(
+                    "kafka.handler_failed",
+                    attempt=attempts,
+                    **described(error),
+                    **log_fields(record),
+                )
+                await self._sleep(delay)
             elif await self._has_room():
                 await self._bury(record, error, attempts)
                 await self.through_outages(self._window.add)
-                break
+                return None
             else:
-                paused = True
-                await self._pause(error, record)
-        if paused:
-            log.info("kafka.consumer_goes_on", **log_fields(record))
-            await self.through_outages(self._window.go_on)
+                await self._stand_still(record, TOO_MANY_FAILURES, error)
 
     async def through_outages(
         self, handler: Callable[[], Awaitable[object]], **about: object
@@ -233,41 +222,15 @@ class Delivery:
             return None
         return self._policy.failures.delay_after(attempts)
 
-    async def _try_again(
-        self, delay: float, error: Exception, attempts: int, record: Record
-    ) -> None:
-        log.warning(
-            "kafka.handler_failed", attempt=attempts, **described(error), **log_fields(record)
-        )
-        await self._sleep(delay)
-
-    async def _pause(self, error: Exception, record: Record) -> None:
-        """Until the next probe, or until there is room: the window has moved on, or somebody has cleared it."""
-        log.error(
-            "kafka.consumer_paused",
-            hint="mend what fails, or `cadenza dlq resume` to let more go to the dead letters",
-            **described(error),
-            **log_fields(record),
-        )
-        await self.through_outages(
-            partial(self._window.pause, {**described(error), **log_fields(record)})
-        )
-        waited = 0.0
-        while waited < self._policy.probe_seconds:
-            self._report("paused: too many messages failed")
-            await self._sleep(self._policy.look_seconds)
-            waited += self._policy.look_seconds
-            if await self._has_room():
-                return
-
     async def _has_room(self) -> bool:
-        answers: list[bool] = []
+        room = False
 
         async def ask() -> None:
-            answers.append(await self._window.has_room())
+            nonlocal room
+            room = await self._window.has_room()
 
         await self.through_outages(ask)
-        return bool(answers and answers[0])
+        return room
 
     async def _bury(self, record: Record, error: Exception, attempts: int) -> None:
         """A dead letter that cannot be written holds everything up: passing over it would lose the message."""
@@ -277,9 +240,55 @@ class Delivery:
             self._dead_letters.put, record, reason=reason, detail=detail, attempts=attempts
         )
         while refusal := await self.through_outages(put, **log_fields(record)):
-            self._report("paused: a dead letter cannot be written")
-            log.error("kafka.dead_letter_refused", **described(refusal), **log_fields(record))
-            await self._sleep(self._policy.probe_seconds)
+            await self._stand_still(record, UNWRITABLE, refusal)
+
+    async def _stand_still(self, record: Record, why: str, error: Exception) -> None:
+        """Until the next probe is due, or somebody resumes."""
+        pause = self._noted(record, why)
+        log.error(
+            "kafka.paused" if pause.probes == 0 else "kafka.probe_failed",
+            why=why,
+            since=pause.since.isoformat(),
+            probes=pause.probes,
+            next_probe_seconds=self._policy.probe_seconds,
+            todo=ADVICE[why],
+            **described(error),
+            **log_fields(record),
+        )
+        await self._quietly(partial(self._window.paused, pause))
+        left = self._policy.probe_seconds
+        while left > 0:
+            self._report(pause.sentence())
+            await self._sleep(min(left, self._window.look_seconds))
+            left -= self._window.look_seconds
+            if left > 0 and await self._quietly(self._window.released):
+                log.warning("kafka.resume_requested", **log_fields(record))
+                return
+
+    def _noted(self, record: Record, why: str) -> Pause:
+        now = self._clock.now()
+        if self._pause is None or self._pause.why != why:
+            place = (record.topic, record.partition, record.offset)
+            self._pause = Pause(*place, why=why, since=now, last_probe=now)
+        else:
+            self._pause = replace(self._pause, last_probe=now, probes=self._pause.probes + 1)
+        return self._pause
+
+    async def _go_on(self) -> None:
+        """The message is done with, one way or the other."""
+        if self._pause is not None:
+            pause, self._pause = self._pause, None
+            self._report(None)
+            log.warning("kafka.resumed", topic=pause.topic, why=pause.why, probes=pause.probes + 1)
+            await self._quietly(self._window.resumed)
+
+    async def _quietly(self, step: Callable[[], Awaitable[object]]) -> object:
+        """What is said about a pause must not lengthen it: the database may be what is away."""
+        try:
+            return await step()
+        except CadenzaError as error:
+            log.warning("kafka.pause_not_noted", code=error.code)
+            return None
 
 
 def described(error: Exception) -> dict[str, str]:

@@ -22,9 +22,9 @@ from shared.kafka.delivery import (
     DeadLetters,
     Delivery,
     DeliveryPolicy,
-    FailureWindow,
     decode,
 )
+from shared.kafka.pausing import FailureWindow
 from shared.kafka.progress import Progress
 from shared.kafka.records import Record, from_driver, log_fields
 

@@ -103,6 +103,24 @@ async def apply_topics(
         await admin.close()
 
 
+async def partition_counts(
+    settings: KafkaSettings, *, timeout_seconds: float = 10.0
+) -> dict[str, int]:
+    """Every topic that the cluster has, with the number of its partitions. Raises BrokerUnavailable."""
+    admin = AIOKafkaAdminClient(
+        **connection_options(settings), request_timeout_ms=round(timeout_seconds * 1000)
+    )
+    try:
+        with translated():
+            async with asyncio.timeout(timeout_seconds):
+                await admin.start()
+                return await _partitions(admin)
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error
+    finally:
+        await admin.close()
+
+
 async def _apply(
     admin: AIOKafkaAdminClient, topics: Sequence[Topic], settings: KafkaSettings
 ) -> list[str]:

@@ -7,7 +7,8 @@ in exception texts too. Lines go to stderr, so that what a command prints stays 
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import structlog
@@ -61,6 +62,19 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _adopt_standard_logging(shared, _renderer(settings, out), level, out)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing is logged meanwhile: a command says in its own words what went wrong."""
+    before, standard = structlog.get_config(), logging.root.manager.disable
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        logging.disable(standard)
 
 
 def _renderer(settings: TelemetrySettings, out: TextIO) -> Processor:

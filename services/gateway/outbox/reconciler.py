@@ -1,8 +1,8 @@
 """Makes sure that every published run request became an execution.
 
 A request is published once more only when its consumer group has committed past it and there is still no execution: the
-group's position is read first, the executions after it. After a few vain publications the request counts as rejected,
-and its caller can read so.
+group's position is read first, the executions after it. One that lies among the dead letters is not published again: it
+counts as rejected, for the letter's reason. So does one after a few vain publications. Its caller can read so.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from services.gateway.models import Accepted, Publication
-from services.gateway.ports import AcceptedEvents, Executions, GroupProgress
+from services.gateway.ports import AcceptedEvents, DeadLetters, Executions, GroupProgress
 from services.gateway.settings import GatewayGroup
 from shared import crash
 from shared.clock import Clock
@@ -31,6 +31,7 @@ class Reconciler:
         accepted: AcceptedEvents,
         executions: Executions,
         progress: GroupProgress,
+        dead_letters: DeadLetters,
         settings: GatewayGroup,
         *,
         clock: Clock,
@@ -38,6 +39,7 @@ class Reconciler:
         self._accepted = accepted
         self._executions = executions
         self._progress = progress
+        self._dead_letters = dead_letters
         self._clock = clock
         self._after = timedelta(seconds=settings.reconcile_after_seconds)
         self._max_republished = settings.max_republished
@@ -72,7 +74,8 @@ class Reconciler:
         there = await self._executions.existing([one.id for one in requests])
         return [one for one in requests if one.id not in there]
 
-    async def _repeat(self, lost: Sequence[Accepted]) -> None:
+    async def _repeat(self, passed_over: Sequence[Accepted]) -> None:
+        lost = await self._without_letter(passed_over)
         again = [one.id for one in lost if one.republished < self._max_republished]
         given_up = [one.id for one in lost if one.republished >= self._max_republished]
         if again:
@@ -85,3 +88,23 @@ class Reconciler:
             reason = "the executor read the request and made no execution of it"
             marks = [Publication(one, rejected=reason) for one in given_up]
             await self._accepted.mark(marks, self._clock.now())
+
+    async def _without_letter(self, requests: Sequence[Accepted]) -> list[Accepted]:
+        """Reject those that lie among the dead letters. A letter that only has the same key is somebody else's."""
+        if not requests:
+            return []
+        since = min(one.accepted_at for one in requests)
+        keys = {one.key for one in requests}
+        buried = await self._dead_letters.of_keys(RunRequested.topic, keys, since=since)
+        why = {(letter.key, letter.body): letter.why for letter in buried}
+        marks = []
+        for one in requests:
+            if any(key == one.key for key, _ in why):
+                sent = await self._accepted.find(one.tenant, one.topic, one.id)
+                if sent is not None and (reason := why.get((one.key, sent.body))) is not None:
+                    marks.append(Publication(one.id, rejected=reason))
+        if marks:
+            log.error("reconciler.dead_lettered", count=len(marks), ids=[m.id for m in marks[:10]])
+            await self._accepted.mark(marks, self._clock.now())
+        rejected = {mark.id for mark in marks}
+        return [one for one in requests if one.id not in rejected]

@@ -10,7 +10,8 @@ import pytest
 from shared.errors import InvalidMessage, StorageUnavailable
 from shared.ids import new_id
 from shared.kafka.batches import BatchConsumer
-from shared.kafka.delivery import DeadLetters, DeliveryPolicy, MemoryFailureWindow
+from shared.kafka.delivery import DeadLetters, DeliveryPolicy
+from shared.kafka.pausing import MemoryFailureWindow
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.records import Record
 from shared.kafka.topics import Topic, apply_topics

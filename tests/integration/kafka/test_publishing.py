@@ -27,8 +27,11 @@ def entry(tenant: str, *, number: int = 0, details: dict | None = None) -> Audit
 async def audit_entries(settings, ids: set[str]) -> list[AuditLog]:
     """The entries with these ids, in the order of their partitions."""
     messages = await read_all(settings, "audit-log", partitions=settings.partitions)
-    events = [AuditLog.model_validate_json(message.value) for message in messages]
-    return [event for event in events if event.id in ids]
+    return [
+        AuditLog.model_validate_json(message.value)
+        for message in messages
+        if dict(message.headers).get("ce_id", b"").decode() in ids
+    ]
 
 
 async def publish_when_possible(publisher: KafkaEventPublisher, event: AuditLog) -> None:

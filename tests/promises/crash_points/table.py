@@ -95,6 +95,8 @@ EXTRACTOR = (
 )
 CHAINS = {"ingestion": INGESTION, "work": WORK, "gateway": GATEWAY, "extractor": EXTRACTOR}
 ELSEWHERE = {
+    "redrive.after_note": "tests/integration/kafka/test_dead_letters.py",
+    "redrive.after_send": "tests/integration/kafka/test_dead_letters.py",
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
