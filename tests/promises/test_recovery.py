@@ -10,19 +10,9 @@ import pytest
 
 from tests.builders.runs import a_step
 from tests.promises.platform import check_invariants
+from tests.promises.processes import alive, shell
 
 pytestmark = [pytest.mark.breaks, pytest.mark.timeout(180)]
-
-
-def shell(command: str, name: str = "one", **more):
-    return a_step(name, command={"type": "shell", "command": command}, **more)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_kill_9_of_the_executor_in_the_middle_of_a_step(cadenza, tmp_path):
