@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cli import dead_letters
 from cli.diagnosis.finding import Finding, note, ok, problem, trouble
 from cli.targets import Targets
 from sandbox import migration
@@ -70,6 +71,8 @@ async def _mongo(at: Targets, *, required: bool) -> AsyncIterator[Finding]:
     if answer.replica_set is not None and answer.primary:
         async for finding in _indexes(at):
             yield finding
+        async for finding in _pauses():
+            yield finding
 
 
 def _server(answer: Answer) -> list[Finding]:
@@ -111,6 +114,17 @@ async def _indexes(at: Targets) -> AsyncIterator[Finding]:
             yield problem("indexes", line, fix)
         elif line not in missing:
             yield note("indexes", line, "Drop it unless somebody needs it: it costs every write.")
+
+
+async def _pauses() -> AsyncIterator[Finding]:
+    """Consumers that stand still, as they have noted it."""
+    for pause in await dead_letters.paused():
+        group = pause["group"]
+        yield problem(
+            "consumers",
+            f"{group} is paused since {pause['since']} at {pause['at']}: {pause['why']}",
+            f"Look at `cadenza dlq list` and mend what fails; `cadenza dlq resume {group}` lets it go on at once.",
+        )
 
 
 async def _objects(at: Targets, *, required: bool) -> AsyncIterator[Finding]:

@@ -7,8 +7,9 @@ from cli.diagnosis.finding import Finding, note, ok, problem, trouble
 from cli.exits import CliError, Refused
 from cli.settings import CliSettings
 
-NAMES = ("gateway", "proxy", "extractor")
-"""Those that callers reach; the command line has an address for each."""
+NAMES = ("gateway", "executor", "extractor", "proxy", "scanner")
+INSIDE = ("executor", "scanner")
+"""Callers do not reach them, and the command line has no address for them but the sandbox's."""
 
 
 def findings(settings: CliSettings) -> Iterator[Finding]:
@@ -19,7 +20,8 @@ def findings(settings: CliSettings) -> Iterator[Finding]:
         "extractor": settings.extractor_url,
     }
     for name in NAMES:
-        yield from _of(name, settings, required=given[name] is not None)
+        if name not in INSIDE or settings.url is None:
+            yield from _of(name, settings, required=given.get(name) is not None)
 
 
 def _of(name: str, settings: CliSettings, *, required: bool) -> Iterator[Finding]:
@@ -29,9 +31,10 @@ def _of(name: str, settings: CliSettings, *, required: bool) -> Iterator[Finding
             client.get("/health/ready")
     except Refused as refused:
         yield from _unwell(name, url, refused)
-    except CliError as error:
-        fix = f"Start it, or mend the address in CADENZA_{'' if name == 'gateway' else name.upper() + '_'}URL."
-        yield trouble(name, str(error), fix, required=required)
+    except CliError:
+        variable = "CADENZA_URL" if name == "gateway" else f"CADENZA_{name.upper()}_URL"
+        fix = "Start it." if name in INSIDE else f"Start it, or mend the address in {variable}."
+        yield trouble(name, f"{url} does not answer", fix, required=required)
     else:
         yield ok(name, f"{url} is ready")
 

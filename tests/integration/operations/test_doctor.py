@@ -76,7 +76,7 @@ def test_what_does_not_answer_is_named(platform, monkeypatch, capsys):
     assert code == FAILED
     assert "KafkaConnectionError" in problems(found, "Kafka")[0]
     assert "nobody answers" in problems(found, "MongoDB")[0]
-    assert "cannot be reached" in problems(found, "gateway")[0]
+    assert "does not answer" in problems(found, "gateway")[0]
     assert "KAFKA__BOOTSTRAP_SERVERS" in found["Kafka"][0]["fix"]
 
 
