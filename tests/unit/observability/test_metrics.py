@@ -95,7 +95,7 @@ def test_the_reference_is_current():
 
 
 def test_what_a_run_costs_is_microseconds():
-    """A no-op run passes about a dozen instruments in the executor; the budget is 10 µs, the measured cost a third."""
+    """A no-op run passes about a dozen instruments in the executor; the budget is 10 µs."""
 
     def one_run() -> None:
         instruments.CLAIMED.add(1, "executions")
@@ -108,7 +108,9 @@ def test_what_a_run_costs_is_microseconds():
         instruments.CONSUMED.add(1, "executor")
         instruments.BATCHES.record(0.002, "executor")
 
-    assert min(timeit.repeat(one_run, number=2_000, repeat=7)) / 2_000 < 10e-6
+    # processor time, so that a busy machine changes little
+    costs = timeit.repeat(one_run, number=2_000, repeat=15, timer=time.thread_time)
+    assert min(costs) / 2_000 < 10e-6
 
 
 async def test_what_cannot_be_asked_in_time_keeps_its_last_value(registry, monkeypatch):
