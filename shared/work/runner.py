@@ -152,7 +152,7 @@ class WorkLoop:
     async def _claim_some(self) -> bool:
         """True when there may be more to claim right now."""
         wanted = self.free
-        if wanted == 0:
+        if wanted == 0 or not await self._in_touch():
             return False
         try:
             claims = await self._work.claim(wanted)
@@ -166,6 +166,15 @@ class WorkLoop:
             else:
                 await self._launch(claim)
         return len(claims) == wanted
+
+    async def _in_touch(self) -> bool:
+        """After an outage the last renewal may be so old that whatever is started would be ended at once."""
+        if self._is_stale() and not self._tasks:
+            await self._renew()
+        return not self._is_stale()
+
+    def _is_stale(self) -> bool:
+        return self._deadline - time.monotonic() < self._lease_seconds / 2
 
     async def _launch(self, claim: Claim) -> None:
         if (former := self._tasks.get(claim.id)) is not None:  # lost and claimed again by ourselves

@@ -185,6 +185,36 @@ async def test_the_deadline_counts_from_the_sending_of_a_renewal_that_was_acknow
     assert sent[2] + 57.5 - 0.02 <= told[-1] <= sent[2] + 57.5
 
 
+async def test_after_an_outage_longer_than_the_lease_the_first_run_is_not_ended_at_once(work):
+    """Idle meanwhile: the last acknowledged renewal is older than the lease when the queue answers again."""
+    away, told, original = True, [], work.renew
+
+    async def renew(ids):
+        if away:
+            raise StorageUnavailable
+        return await original(ids)
+
+    async def run(claim):
+        await work.finish(claim, "completed")
+
+    def tell(deadline):
+        if deadline is not None:
+            told.append(deadline - time.monotonic())
+
+    work.renew = renew
+    # the next regular renewal is far off, as it is in production when the database comes back
+    async with running(
+        work, run, lease_seconds=0.4, renew_seconds=60, on_deadline=tell, margin_seconds=0.1
+    ):
+        await asyncio.sleep(0.5)
+        await work.add([item()])
+        await asyncio.sleep(0.1)
+        assert statuses(work) == ["queued"], "nothing is started while leases cannot be renewed"
+        away = False
+        await until(lambda: statuses(work) == ["completed"])
+    assert min(told) > 0, "whoever watches would have ended the process"
+
+
 async def test_without_renewals_past_the_deadline_the_tasks_are_ended(work):
     async def fails(ids):
         raise StorageUnavailable
