@@ -1,5 +1,7 @@
 """`/metrics`: what this process has counted, for Prometheus. Open like the probes; it names no tenant and no run."""
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -15,11 +17,10 @@ def build_router(health: Health) -> APIRouter:
 
     @router.get("/metrics", summary="Numbers for Prometheus", include_in_schema=False)
     async def metrics() -> Response:
-        parts = await health.ready()
+        parts, _ = await asyncio.gather(health.ready(), REGISTRY.collect())
         READY.clear()
         for part, state in parts.items():
             READY.set(float(state == OK), part)
-        await REGISTRY.collect()
         return Response(prometheus_text(REGISTRY), media_type=CONTENT_TYPE)
 
     return router
