@@ -123,6 +123,7 @@ def _loop(
     return WorkLoop(
         work,
         executor.run,
+        queue=queue.collection,
         slots=settings.executor.run_slots,
         poll_seconds=settings.executor.poll_seconds,
         lease_seconds=queue.lease_seconds,

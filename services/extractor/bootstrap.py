@@ -162,6 +162,7 @@ def _loop(
         work,
         worker.run,
         name="extractor",
+        queue=queue.collection,
         slots=group.slots,
         health=health,
         lease_seconds=queue.lease_seconds,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 
 from services.gateway.intake import Intake
+from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
 from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
@@ -79,7 +80,7 @@ def build_app(
         resources.append(publisher)
     direct = DirectPublication(sender, accepted, clock=clock)
     hub = Hub(queue_size=group.stream_queue)
-    resources += [direct, _tail(settings, hub)]
+    resources += [direct, Backlog(accepted, clock=clock), _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
     intake = Intake(

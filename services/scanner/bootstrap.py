@@ -107,6 +107,7 @@ def _loop(
         work,
         worker.run,
         name="scanner",
+        queue=queue.collection,
         slots=group.max_scans,
         health=health,
         poll_seconds=group.poll_seconds,
