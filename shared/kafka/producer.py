@@ -20,7 +20,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, TooLarge
 from shared.kafka.connection import translate
 
 HARMLESS = (
@@ -39,6 +39,10 @@ Placed = tuple[int, int]
 Headers = Sequence[tuple[str, bytes]]
 
 
+class BatchRefused(BrokerUnavailable):
+    """A batch was larger than its topic allows; which of its messages are is not said."""
+
+
 class Producer:
     """Sends bytes. An answer that is late is an error, yet its message stays in memory until it is settled."""
 
@@ -49,6 +53,8 @@ class Producer:
         self.waiting = 0
         """Messages that the broker has neither taken nor refused."""
         self.broken: asyncio.Future[BaseException] = self._loop.create_future()
+        self.refused: set[str] = set()
+        """Topics of batches that were too large for the broker."""
 
     async def open(self) -> None:
         await self._driver.start()
@@ -72,6 +78,7 @@ class Producer:
             if sent is None:
                 self.waiting -= 1
         answer: asyncio.Future[Placed] = self._loop.create_future()
+        sent.add_done_callback(partial(self._note_refusal, topic))
         timer = self._loop.call_later(self._timeout, partial(_expire, answer))
         sent.add_done_callback(partial(self._settle, answer, timer))
         return answer
@@ -84,6 +91,10 @@ class Producer:
         if not isinstance(error, HARMLESS):
             self._break(error)
         return translate(error)
+
+    def _note_refusal(self, topic: str, sent: asyncio.Future[Any]) -> None:
+        if not sent.cancelled() and _is_too_large(sent.exception()):
+            self.refused.add(topic)
 
     def _settle(
         self,
@@ -101,7 +112,7 @@ class Producer:
         if error is None:
             answer.set_result((sent.result().partition, sent.result().offset))
         else:
-            _fail(answer, translate(error))
+            _fail(answer, BatchRefused() if _is_too_large(error) else translate(error))
 
     def _break(self, error: BaseException) -> None:
         if not self.broken.done():
@@ -119,6 +130,10 @@ class Producer:
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await stopping
         await self._driver.client.close()
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    return error is not None and isinstance(translate(error), TooLarge)
 
 
 def _expire(answer: asyncio.Future[Placed]) -> None:

@@ -3,10 +3,12 @@
 The producer connects in the background, so a service starts while Kafka is away, and is replaced after a batch failed
 for good (`producer.py` says why); what waited in the old one fails for its owner, the outbox, to send again.
 `BrokerUnavailable` therefore means *unknown*: the event may be on the topic. At most `max_waiting` messages are in
-memory; further ones fail at once. An event larger than the topic allows fails alone, with TooLarge.
+memory; further ones fail at once. An event larger than the topic allows fails alone, with TooLarge: when the broker
+refuses a batch that we thought small enough, all of it is unknown and the next producer has asked for the limit.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -22,7 +24,8 @@ from shared.errors import (
 )
 from shared.events.base import Event
 from shared.kafka.connection import connection_options, translate
-from shared.kafka.producer import Headers, Placed, Producer
+from shared.kafka.limits import message_limits
+from shared.kafka.producer import BatchRefused, Headers, Placed, Producer
 from shared.kafka.topics import BY_NAME
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
@@ -32,6 +35,8 @@ TIMEOUT_SECONDS = 10.0
 LINGER_MS = 0
 """While one request to a broker is in flight the next batch gathers; a longer wait adds latency and saves little."""
 BATCH_BYTES = 256 * 1024
+LIMIT_SECONDS = 60.0
+"""How long a limit that the broker told us holds; an operator may raise it again."""
 RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=2.0)
 
 log = structlog.get_logger()
@@ -59,6 +64,8 @@ class KafkaEventPublisher:
         self._largest = {
             topic.name: settings.max_message_bytes + topic.headroom for topic in BY_NAME.values()
         }
+        self._told: dict[str, tuple[int, float]] = {}  # the broker's own limits, and until when
+        self._refused: set[str] = set()
         self._producer: Producer | None = None
         self._connected = asyncio.Event()
         self._failure: Exception | None = None
@@ -119,8 +126,13 @@ class KafkaEventPublisher:
         self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str | bytes]
     ) -> Placed:
         """Send bytes as they are; returns partition and offset once every replica in sync has them."""
-        answer = await self._send(await self._current(), topic, key, value, headers)
-        return await answer
+        try:
+            answer = await self._send(await self._current(), topic, key, value, headers)
+            return await answer
+        except BatchRefused:
+            await self._current()  # by now the topic's limit is known
+            self._check_size(topic, key, value, _wire(headers))
+            raise
 
     async def _send_event(self, event: Event, producer: Producer) -> asyncio.Future[Placed]:
         headers = event.cloudevents_headers() | dict(self._trace_headers())
@@ -138,16 +150,22 @@ class KafkaEventPublisher:
         value: bytes,
         headers: Mapping[str, str | bytes],
     ) -> asyncio.Future[Placed]:
-        wire = [(name, v.encode() if isinstance(v, str) else v) for name, v in headers.items()]
+        wire = _wire(headers)
         self._check_size(topic, key, value, wire)
         self._check_room()
         return await producer.send(topic, key, value, wire)
 
     def _check_size(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
-        largest = self._largest.get(topic, self._settings.max_message_bytes)
+        largest = self._limit(topic)
         size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
         if size > largest:
             raise TooLarge(f"an event of {size} bytes is larger than {topic} allows ({largest})")
+
+    def _limit(self, topic: str) -> int:
+        told, until = self._told.get(topic, (0, 0.0))
+        if time.monotonic() < until:
+            return told
+        return self._largest.get(topic, self._settings.max_message_bytes)
 
     def _check_room(self) -> None:
         if self.waiting >= self._max_waiting:
@@ -176,6 +194,7 @@ class KafkaEventPublisher:
         """Have one working producer at any time: open, wait until it breaks, close, again."""
         attempt = 0
         while True:
+            await self._learn_limits()
             producer = Producer(self._build, timeout_seconds=self._timeout)
             try:
                 attempt += 1
@@ -187,8 +206,25 @@ class KafkaEventPublisher:
                 log.warning("kafka.producer_unavailable", attempt=attempt, error=repr(error))
             finally:
                 await producer.close()
+                self._refused |= producer.refused
             if attempt:
                 await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
+
+    async def _learn_limits(self) -> None:
+        """Of the topics that refused a batch. Where the broker does not tell, half of what was too much will do."""
+        if not self._refused:
+            return
+        try:
+            found = await message_limits(self._settings, self._refused)
+        except BrokerUnavailable as error:  # the next refusal asks again
+            log.warning("kafka.topic_limits_unknown", error=str(error))
+            return
+        until = time.monotonic() + LIMIT_SECONDS
+        for topic in self._refused:
+            limit = found.get(topic) or self._limit(topic) // 2
+            self._told[topic] = (limit, until)
+            log.error("kafka.topic_allows_less", topic=topic, limit=limit, known=topic in found)
+        self._refused.clear()
 
     async def _use(self, producer: Producer) -> None:
         self._producer, self._failure = producer, None
@@ -212,6 +248,10 @@ class KafkaEventPublisher:
             acks="all",
             enable_idempotence=True,
             linger_ms=self._linger_ms,
-            max_batch_size=BATCH_BYTES,
+            max_batch_size=min([BATCH_BYTES, *map(self._limit, self._told)]),
             max_request_size=max(self._largest.values()),
         )
+
+
+def _wire(headers: Mapping[str, str | bytes]) -> Headers:
+    return [(name, v.encode() if isinstance(v, str) else v) for name, v in headers.items()]
