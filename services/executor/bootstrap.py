@@ -24,6 +24,7 @@ from shared.kafka.tail import Tail
 from shared.mongo.client import Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -54,7 +55,8 @@ def build_app(
     health.add_check("mongo", mongo.check)
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
     health.add_check("kafka", publisher.check)
-    objects = build_store(settings.objects, settings.aws, mongo.database)
+    objects = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
+    health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id)
 
     # the queue, and everything that is written under its leases

@@ -34,6 +34,7 @@ from shared.kafka.publishing import KafkaEventPublisher
 from shared.mongo.client import Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -74,7 +75,9 @@ def build_app(
     if source is None:
         source = client = VirtuosoClient(group, clock=clock)
         resources.append(client)
-    store = store or build_store(settings.objects, settings.aws, mongo.database)
+    if store is None:
+        store = lake = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
+        health.add_check("objects", lake.check)
     keys = _Keys(group.lake_prefix)
     index = LakeIndex(store)
     extractions = MongoExtractions(mongo.database, clock=clock)

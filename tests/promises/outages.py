@@ -28,7 +28,7 @@ def shell(command: str, name: str = "one", **more: Any) -> dict[str, Any]:
 class Load:
     """Callers that submit one run after the other; only a 202 counts as accepted."""
 
-    def __init__(self, it: Platform, *steps: dict[str, Any], callers: int = 4) -> None:
+    def __init__(self, it: Platform, *steps: dict[str, Any], callers: int = 3) -> None:
         self.accepted: list[str] = []
         self.answers: Counter[str] = Counter()
         self._it = it
