@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.breaks, pytest.mark.timeout(300)]
     [pytest.param(12, id="12s"), pytest.param(60, id="60s", marks=pytest.mark.chaos)],
 )
 def test_kafka_away_with_a_gateway_restart_inside(fragile, tmp_path, seconds):
-    gateway = fragile.service("gateway", GATEWAY__RELAY_GRACE_SECONDS="1")
+    gateway = fragile.service(
+        "gateway", GATEWAY__RELAY_GRACE_SECONDS="1", GATEWAY__RELAY_CLAIM_SECONDS="3"
+    )
     executor = fragile.service("executor")
     mark = tmp_path / "mark"
     step = shell(f"echo $CADENZA_EXECUTION_ID >> {mark}")
@@ -52,6 +54,7 @@ def test_kafka_away_with_a_gateway_restart_inside(fragile, tmp_path, seconds):
     assert {document["status"] for document in documents} == {"completed"}
     assert {document["epoch"] for document in documents} == {1}
     assert effects(mark) == dict.fromkeys(load.accepted, 1)
+    assert len(logged(executor, '"aiokafka')) < 20 * seconds, "the log can be read"
     assert not [code for code in load.answers if code.startswith("5")], "Kafka is no 5xx"
 
 
