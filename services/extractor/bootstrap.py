@@ -70,6 +70,7 @@ def build_app(
     mongo = Mongo(settings.mongo)
     health.add_check("mongo", mongo.check)
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
+    health.add_check("kafka", publisher.check)
     parts = build_work(mongo.database, queue, publisher=publisher, owner=new_id(), clock=clock)
     resources: list[Resource] = [mongo, publisher, *parts.resources]
     if source is None:

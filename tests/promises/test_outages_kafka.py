@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import ExitStack
 
+import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -56,6 +58,21 @@ def test_kafka_away_with_a_gateway_restart_inside(fragile, tmp_path, seconds):
     assert effects(mark) == dict.fromkeys(load.accepted, 1)
     assert len(logged(executor, '"aiokafka')) < 20 * seconds, "the log can be read"
     assert not [code for code in load.answers if code.startswith("5")], "Kafka is no 5xx"
+
+
+def test_every_service_says_whether_it_needs_kafka(fragile):
+    """Those that are told what to do by messages; the others go on, and catch up later."""
+    waiting = [fragile.service(name) for name in ("executor", "extractor", "scanner")]
+    going_on = [fragile.service(name) for name in ("gateway", "proxy")]
+    with ExitStack() as stack:
+        watches = [stack.enter_context(Watch(fragile, module)) for module in waiting]
+        fragile.kafka.kill()
+        assert [watch.until_off("kafka") for watch in watches] == ["not available"] * 3
+        for module in going_on:
+            assert httpx.get(module.url + "/health/ready", trust_env=False).status_code == 200
+        fragile.kafka.start()
+        for watch in watches:
+            watch.until_on()
 
 
 @pytest.mark.chaos
@@ -148,8 +165,8 @@ def test_the_group_is_divided_anew_again_and_again_under_load(cadenza, tmp_path)
             other.stop()
             other.start()
         with stopped(steady):
-            load.more(40)
-            time.sleep(3)  # past the session's two seconds
+            load.more(20)
+            time.sleep(2)  # past the session's two seconds
         load.more(20)
     documents = all_ended_once(cadenza, load.accepted)
     assert {document["status"] for document in documents} == {"completed"}
