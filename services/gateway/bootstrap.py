@@ -34,6 +34,7 @@ from shared.kafka.tail import Tail
 from shared.mongo.client import Database, Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -97,7 +98,8 @@ def build_app(
     reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
-    store = objects or build_store(settings.objects, settings.aws, mongo.database)
+    # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
+    store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
