@@ -53,6 +53,8 @@ TOPICS_OUT = (
     "execution-complete",
 )
 TOPICS_IN = ("execution-events",)
+UNWATCHED_SECONDS = 0.05
+"""How seldom events are fetched while nobody follows a run: most of what each costs is being fetched alone."""
 
 
 def build_app(
@@ -123,6 +125,7 @@ def _tail(settings: GatewaySettings, hub: Hub) -> Tail:
         settings.kafka,
         topic=ExecutionEvent.topic,
         on_record=lambda record: hub.receive(record.key, record.value),
+        pause=lambda: 0 if hub.followers else UNWATCHED_SECONDS,
         health=Health(settings.runtime),
     )
 

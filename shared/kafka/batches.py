@@ -1,24 +1,24 @@
 """Reading batches at least once: the small loop under ingestion and every other hot consumer.
 
 Promises: one poll in flight; `handle` sees the records of a partition in order; an offset is committed only after
-`handle` has returned for it, as `{partition: last + 1}` of exactly what was handled (the driver's bare `commit()` takes
-the present *position*, which may be further). Heartbeats go on while `handle` waits. TransientError: the same batch
-again, without end, with the reason in the health. Another error: one by one, so that only the record at fault becomes
-a dead letter (`delivery.py`). A rebalance waits a moment for the batch at hand; what is taken away nevertheless is
-dropped and not committed, so its next owner gets it. `stop` leaves the group.
+`handle` has returned for it (a moment later: `commits.py`), as `{partition: last + 1}` of exactly what was handled
+(the driver's bare `commit()` takes the present *position*, which may be further). Heartbeats go on while `handle`
+waits. TransientError: the same batch again, without end, with the reason in the health. Another error: one by one, so
+that only the record at fault becomes a dead letter (`delivery.py`). A rebalance waits a moment for the batch at hand;
+what is taken away nevertheless is dropped and not committed, so its next owner gets it. `stop` leaves the group.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import KafkaError
 
-from shared import crash
+from shared.kafka.commits import Commits
 from shared.kafka.connection import close_consumer, connection_options, translate
 from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, described
 from shared.kafka.pausing import FailureWindow
@@ -97,6 +97,7 @@ class BatchConsumer:
         self._stop_seconds = stop_seconds
         self._batch: Batch | None = None
         self._consumer: AIOKafkaConsumer | None = None
+        self._commits: Commits | None = None
         self._trouble: str | None = None
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -137,26 +138,28 @@ class BatchConsumer:
                 attempt = 0
                 self._report(None)
                 self._consumer = consumer
-                await self._read(consumer)
+                self._commits = commits = Commits(consumer, group=self._group)
+                await self._read(consumer, commits)
             except Exception as error:  # noqa: BLE001 - what was not committed comes again
                 attempt += 1
                 self._report(str(translate(error)))
                 log.warning("kafka.consumer_failed", group=self._group, error=repr(error))
             finally:
+                await self._end_commits()
                 self._consumer = None
                 await close_consumer(consumer)
             if attempt:
                 await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, commits: Commits) -> None:
         while not self._stopping:
             self._health.beat(self.name)
             polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
             records = [from_driver(message) for part in polled.values() for message in part]
             if records:
-                await self._work(consumer, Batch(records))
+                await self._work(commits, Batch(records))
 
-    async def _work(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
+    async def _work(self, commits: Commits, batch: Batch) -> None:
         self._batch = batch
         begun = time.monotonic()
         try:
@@ -164,9 +167,9 @@ class BatchConsumer:
                 partial(self._attempt, batch), group=self._group
             )
             if error is None:
-                return await self._commit(consumer, batch.kept())
+                return commits.handled(batch.kept())
             log.warning("kafka.batch_split", group=self._group, **described(error))
-            await self._one_by_one(consumer, batch)
+            await self._one_by_one(commits, batch)
         finally:
             self._batch = None
             batch.ended.set()
@@ -177,32 +180,15 @@ class BatchConsumer:
         if records := batch.kept():
             await self._handle(records)
 
-    async def _one_by_one(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
+    async def _one_by_one(self, commits: Commits, batch: Batch) -> None:
         for record in batch.kept():
             await self._delivery.handle(record, partial(self._attempt_one, batch, record))
             if batch.keeps(record):
-                await self._commit(consumer, [record])
+                await commits.commit([record])
 
     async def _attempt_one(self, batch: Batch, record: Record) -> None:
         if batch.keeps(record):
             await self._handle([record])
-
-    async def _commit(self, consumer: AIOKafkaConsumer, records: Sequence[Record]) -> None:
-        """Commit what was handled. Partitions that are no longer ours are left to their next owner."""
-        ours = consumer.assignment()
-        offsets: dict[TopicPartition, int] = {}
-        for record in records:
-            partition = TopicPartition(record.topic, record.partition)
-            if partition in ours:
-                offsets[partition] = max(record.offset + 1, offsets.get(partition, 0))
-        if not offsets:
-            return
-        crash.point("batches.before_commit")
-        try:
-            await consumer.commit(offsets)
-            crash.point("batches.after_commit")
-        except (CommitFailedError, IllegalStateError) as error:
-            log.warning("kafka.commit_refused", group=self._group, error=repr(error))
 
     async def _tell_lag(self) -> None:
         """Ask the broker how much lies on our partitions beyond what was committed."""
@@ -216,18 +202,24 @@ class BatchConsumer:
         behind = [end - (done[place] or begins[place]) for place, end in ends.items()]
         LAG.set(sum(max(0, count) for count in behind), self._group)
 
-    async def revoked(self, partitions: Iterable[Partition]) -> None:
+    async def revoked(self, partitions: Collection[Partition]) -> None:
         """Let the batch at hand end, unless it cannot; then drop what is being taken away."""
-        batch = self._batch
-        if batch is None:
-            return
-        if self._trouble is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.session_timeout_ms / 2000):
+        batch, commits = self._batch, self._commits
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(self._settings.session_timeout_ms / 2000):
+                if batch is not None and self._trouble is None:
                     await batch.ended.wait()
-        dropped = 0 if batch.ended.is_set() else batch.drop(partitions)
-        if dropped:
+                if commits is not None:
+                    await commits.commit()
+        if batch is not None and not batch.ended.is_set() and (dropped := batch.drop(partitions)):
             log.warning("kafka.batch_dropped_by_rebalance", group=self._group, records=dropped)
+        if commits is not None:
+            commits.forget(partitions)
+
+    async def _end_commits(self) -> None:
+        if self._commits is not None:
+            await self._commits.stop()
+            self._commits = None
 
     def _build(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -249,7 +241,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the driver h
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._consumer.revoked(Partition(part.topic, part.partition) for part in revoked)
+        await self._consumer.revoked([Partition(part.topic, part.partition) for part in revoked])
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         log.info("kafka.partitions_assigned", count=len(list(assigned)))

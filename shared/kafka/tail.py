@@ -39,7 +39,9 @@ class Tail:
         health: Progress,
         since: datetime | None = None,
         max_records: int = 1_000,
+        pause: Callable[[], float] = float,
     ) -> None:
+        """`pause`: seconds to leave between two looks, so that one finds more; asked anew each time."""
         self.name = f"tail:{topic}"
         self.positioned = asyncio.Event()
         self._settings = settings
@@ -48,6 +50,7 @@ class Tail:
         self._health = health
         self._since = since
         self._max_records = max_records
+        self._pause = pause
         self._next: dict[int, int] = {}
         self._existed: bool | None = None
         self._task: asyncio.Task[None] | None = None
@@ -111,6 +114,7 @@ class Tail:
             for messages in polled.values():
                 for message in messages:
                     self._give(from_driver(message))
+            await asyncio.sleep(self._pause())
 
     async def _assign(self, consumer: AIOKafkaConsumer, partitions: Collection[int]) -> None:
         """Read these partitions, known ones from where we are, new ones from where they begin for us."""

@@ -28,6 +28,8 @@ class Claims:
 
     async def claim(self, limit: int) -> list[Claim]:
         taken = self._picked_up(limit)
+        if taken and self._seems_empty():
+            return taken
         for _ in range(ROUNDS):
             wanted = limit - len(taken)
             if wanted <= 0:
@@ -40,8 +42,15 @@ class Claims:
 
     async def is_empty(self) -> bool:
         """True when nothing was queued less than a moment ago."""
-        if time.monotonic() - self._empty_at > EMPTY_FOR:
+        if not self._seems_empty():
             await self._candidates(1)
+        return self._seems_empty()
+
+    def filled(self) -> None:
+        """Something was queued."""
+        self._empty_at = float("-inf")
+
+    def _seems_empty(self) -> bool:
         return time.monotonic() - self._empty_at <= EMPTY_FOR
 
     def _picked_up(self, limit: int) -> list[Claim]:

@@ -159,6 +159,8 @@ class Ingest:
         """What became of each; the started ones are held, and the events of all new ones go out."""
         outcome: dict[str, Added] = {}
         inserted = []
+        if any(document["lease"] is None for document in documents):
+            self._claims.filled()
         for document in documents:
             there = present.get(document["_id"])
             if there is not None and there.get("batch") != token:

@@ -88,6 +88,7 @@ class WorkLoop:
         self._told: set[str] = set()
         self._lost: set[asyncio.Task[None]] = set()
         self._wakeup = asyncio.Event()
+        self._look_at = 0.0  # monotonic: a look before finds nothing, as far as we know
         self._stopping = False
         self._deadline = float("-inf")
         self._loops: list[asyncio.Task[None]] = []
@@ -103,6 +104,7 @@ class WorkLoop:
 
     def wake(self) -> None:
         """Something may be there to claim: look now."""
+        self._look_at = 0.0
         self._wakeup.set()
 
     async def start(self) -> None:
@@ -152,13 +154,16 @@ class WorkLoop:
     async def _claim_some(self) -> bool:
         """True when there may be more to claim right now."""
         wanted = self.free
-        if wanted == 0 or not await self._in_touch():
+        if wanted == 0 or time.monotonic() < self._look_at or not await self._in_touch():
             return False
+        self._look_at = time.monotonic() + self._poll_seconds
         try:
             claims = await self._work.claim(wanted)
         except CadenzaError as error:
             _log.warning("work.claim_failed", loop=self.name, detail=error.message)
             return False
+        if len(claims) == wanted:
+            self._look_at = 0.0
         CLAIMED.add(len(claims), self.queue)
         for claim in claims:
             if self._stopping:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from pymongo import AsyncMongoClient, MongoClient
 
 from sandbox import migration
@@ -24,6 +25,7 @@ from sandbox.mongo import Mongo
 from sandbox.ports import free_port
 from services.executor.repository import COLLECTIONS as EXECUTOR
 from services.gateway.repository import COLLECTIONS as GATEWAY
+from shared.kafka.topics import BY_NAME
 from shared.mongo.indexes import apply
 from shared.work.ports import FINAL
 from tests.conftest import kafka_settings_of, mongo_settings_of
@@ -46,6 +48,7 @@ class Platform:
         self.folder = folder
         self.settings = mongo_settings_of(mongo)
         self.modules: list[Module] = []
+        asyncio.run(_empty_topics(kafka.bootstrap_servers))
         asyncio.run(migration.apply_topics(kafka_settings_of(kafka)))
         asyncio.run(self._apply_collections(collections))
         self.database = MongoClient(mongo.uri)[self.settings.database]
@@ -195,6 +198,23 @@ class Platform:
             "EXECUTOR__RENEW_SECONDS": "0.5",
             "EXECUTOR__GRACE_SECONDS": "0.5",
         }
+
+
+async def _empty_topics(servers: str) -> None:
+    """What killed services of an earlier test had not committed must not come to this one's."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        there = [name for name in await admin.list_topics() if name in BY_NAME]
+        places = [
+            TopicPartition(topic["topic"], part["partition"])
+            for topic in await admin.describe_topics(there)
+            for part in topic["partitions"]
+        ]
+        if places:
+            await admin.delete_records(dict.fromkeys(places, RecordsToDelete(before_offset=-1)))
+    finally:
+        await admin.close()
 
 
 @contextmanager
