@@ -30,7 +30,7 @@ from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
 
 POLL_MS = 500
-"""Longest wait for a first record; one that comes earlier ends it. Also the longest that `stop` waits when idle."""
+"""Longest wait for a first record; one that comes earlier ends it."""
 MAX_POLL_INTERVAL_MS = 7 * 24 * 3600 * 1000
 """Waiting for a database that is away must not cost the membership; a stuck loop shows in the health instead."""
 RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=3.0)
@@ -114,7 +114,7 @@ class BatchConsumer:
         REGISTRY.collect_with(self.name, None)
         if self._loop_task is None:
             return
-        if self._trouble is None:
+        if self._batch is not None and self._trouble is None:
             await asyncio.wait([self._loop_task], timeout=self._stop_seconds)
         self._loop_task.cancel()
         await asyncio.gather(self._loop_task, return_exceptions=True)

@@ -74,6 +74,7 @@ class Platform:
             setting="",
             env={**self.environment(port), **({"CRASH_POINT": crash} if crash else {}), **env},
             timeout=30,
+            grace=30,
             orphan_signal=signal.SIGTERM if name == "executor" else signal.SIGKILL,
         )
         self.modules.append(module)

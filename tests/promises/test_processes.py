@@ -128,7 +128,7 @@ def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza, pu
     assert 10 < int(texts["forks"]) < 50
     cadenza.until(lambda: not _processes_of(61011), timeout=2, what="all forks to be gone")
     executor.stop()
-    assert list(public.iterdir()) == []
+    assert list(public.iterdir()) == [], cadenza.tails()
 
 
 def _processes_of(uid: int) -> list[int]:
