@@ -97,6 +97,8 @@ def build_app(
     resources += _loops(group, health, relay, reconciler, intake)
 
     store = objects or build_store(settings.objects, settings.aws, mongo.database)
+    reader = ExecutionReader(views, views, accepted, store)
+    runs = _run_requests(settings, intake, reader, store, clock)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -104,10 +106,11 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(settings, intake, views, accepted, hub, store, clock),
+            *_run_routers(group, runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
+        direct=executions.build_direct(runs),
     )
     # the hub stops first: streams end with a notice to come back, then the server closes
     resources += [WebServer(web, settings.http), hub]
@@ -134,27 +137,32 @@ def _loops(
     ]
 
 
-def _run_routers(
+def _run_requests(
     settings: GatewaySettings,
     intake: Intake,
-    views: MongoExecutions,
-    accepted: AcceptedEvents,
-    hub: Hub,
+    reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
-) -> list[APIRouter]:
-    group = settings.gateway
-    reader = ExecutionReader(views, views, accepted, store)
-    runs = RunRequests(
+) -> RunRequests:
+    return RunRequests(
         intake,
         reader,
         store,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
-        inline_plan_bytes=group.inline_plan_bytes,
+        inline_plan_bytes=settings.gateway.inline_plan_bytes,
     )
 
+
+def _run_routers(
+    group: GatewayGroup,
+    runs: RunRequests,
+    reader: ExecutionReader,
+    views: MongoExecutions,
+    accepted: AcceptedEvents,
+    hub: Hub,
+) -> list[APIRouter]:
     def follow(subscription: Subscription, execution_id: str, position: Position) -> Following:
         return Following(
             views,
