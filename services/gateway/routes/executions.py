@@ -1,14 +1,16 @@
 """`/v1/executions`: submit, validate, list, read, cancel."""
 
+import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.gateway.bodies import CancelBody, read, read_json
 from services.gateway.models import ExecutionFilter
 from services.gateway.reading import ExecutionReader
 from services.gateway.routes.answers import (
+    EXECUTION_ID,
     AcceptedRun,
     Listing,
     ValidPlan,
@@ -44,6 +46,13 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+_QUEUED = json.dumps(
+    {"execution_id": EXECUTION_ID, "status": "queued", "links": run_links(EXECUTION_ID)},
+    separators=(",", ":"),
+)
+"""The answer to a submission. Written once, because it is the same for every run but for the id, which is ours."""
+
+
 def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
     """Routes over the use cases of runs."""
     router = APIRouter(prefix="/v1/executions", tags=["executions"])
@@ -56,7 +65,7 @@ def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
 def build_direct(runs: RunRequests) -> list[DirectRoute]:
     """Submission once more, without the framework in between: every run passes here."""
 
-    async def submit(request: Request, caller: Principal) -> JSONResponse:
+    async def submit(request: Request, caller: Principal) -> Response:
         return await _submit(runs, request, caller, request.headers.get("idempotency-key"))
 
     return [DirectRoute("POST", "/v1/executions", submit)]
@@ -64,7 +73,7 @@ def build_direct(runs: RunRequests) -> list[DirectRoute]:
 
 async def _submit(
     runs: RunRequests, request: Request, caller: Principal, idempotency_key: str | None
-) -> JSONResponse:
+) -> Response:
     raw = await request.body()
     accepted = await runs.submit(
         read_json(raw),
@@ -72,7 +81,12 @@ async def _submit(
         size=len(raw),
         idempotency_key=idempotency_key,
     )
-    return _accepted(accepted.subject, "queued")
+    return Response(
+        _QUEUED.replace(EXECUTION_ID, accepted.subject),
+        status_code=202,
+        headers={"location": f"/v1/executions/{accepted.subject}"},
+        media_type="application/json",
+    )
 
 
 def _add_submission(router: APIRouter, runs: RunRequests) -> None:
@@ -85,7 +99,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
     )
     async def submit(
         request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
-    ) -> JSONResponse:
+    ) -> Response:
         """Durable when answered. The run is then queued, also while Kafka is away."""
         return await _submit(runs, request, caller, idempotency_key)
 
