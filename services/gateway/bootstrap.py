@@ -5,12 +5,13 @@ from datetime import timedelta
 from fastapi import APIRouter
 
 from services.gateway.intake import Intake
+from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
 from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
-from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender
+from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
@@ -33,8 +34,9 @@ from shared.kafka.tail import Tail
 from shared.mongo.client import Database, Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
-from shared.ports import Resource
+from shared.ports import Audit, Resource
 from shared.runtime import Health
 from shared.service import VERSION, App
 from shared.settings import MongoSettings
@@ -79,24 +81,18 @@ def build_app(
         resources.append(publisher)
     direct = DirectPublication(sender, accepted, clock=clock)
     hub = Hub(queue_size=group.stream_queue)
-    resources += [direct, _tail(settings, hub)]
+    resources += [direct, Backlog(accepted, clock=clock), _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
-    intake = Intake(
-        accepted,
-        direct,
-        audit,
-        clock=clock,
-        key_lifetime=timedelta(hours=group.idempotency_hours),
-        trace=tracing.inject,
-    )
+    intake = _intake(accepted, direct, audit, group, clock)
     relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
     offsets = progress or GroupOffsets(settings.kafka)
     letters = KafkaDeadLetters(settings.kafka)
     reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
-    store = objects or build_store(settings.objects, settings.aws, mongo.database)
+    # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
+    store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
     runs = _run_requests(settings, intake, reader, store, clock)
     authenticator = ApiKeyAuthenticator(settings.auth)
@@ -115,6 +111,19 @@ def build_app(
     # the hub stops first: streams end with a notice to come back, then the server closes
     resources += [WebServer(web, settings.http), hub]
     return App(resources, health, web)
+
+
+def _intake(
+    accepted: AcceptedEvents, outbox: Outbox, audit: Audit, group: GatewayGroup, clock: Clock
+) -> Intake:
+    return Intake(
+        accepted,
+        outbox,
+        audit,
+        clock=clock,
+        key_lifetime=timedelta(hours=group.idempotency_hours),
+        trace=tracing.inject,
+    )
 
 
 def _tail(settings: GatewaySettings, hub: Hub) -> Tail:
