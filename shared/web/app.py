@@ -71,13 +71,16 @@ def build_web_app(
         middleware=_middleware(settings),
         exception_handlers=dict(failures.HANDLERS),
         separate_input_output_schemas=False,
+        redirect_slashes=False,  # the address in such a redirect would be the caller's own Host
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ServerSpan makes ours
         responses={"default": {"description": "Problem", "content": _PROBLEM_CONTENT}},
     )
     app.state.authenticator = authenticator
     app.state.health = health
     app.state.trusted_proxies = TrustedProxies(settings.trusted_proxies)
-    app.include_router(probes.build_router(health, title=title, version=version))
+    app.include_router(
+        probes.build_router(health, title=title, version=version, docs=settings.docs)
+    )
     app.include_router(metrics.build_router(health))
     for router in routers:
         app.include_router(router)

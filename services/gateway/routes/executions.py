@@ -110,7 +110,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
     )
     async def validate(request: Request, _caller: Caller) -> ValidPlan:
         """Stores nothing and starts nothing."""
-        return ValidPlan(steps=runs.validate(read_json(await request.body())))
+        return ValidPlan(steps=await runs.validate(read_json(await request.body())))
 
 
 def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
