@@ -99,4 +99,11 @@ def _field_errors(
         case "pattern" if details["pattern"] == NOT_EMPTY:
             yield FieldError(path, "empty", "must not be empty")
         case _:
-            yield FieldError(path, _RULES.get(kind, kind), error.message[:_MAX_MESSAGE])
+            yield FieldError(path, _RULES.get(kind, kind), _brief(error.message))
+
+
+def _brief(message: str) -> str:
+    """The value stands before what is wrong with it: of a long one the middle is left out."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    return shown(message) + message[-_MAX_MESSAGE // 2 :]

@@ -60,13 +60,17 @@ def request(
     return line + b"\r\nHost: x\r\n" + KEY + head + length + close + b"\r\n" + body
 
 
-def talk(port: int, *pieces: bytes | Iterable[bytes]) -> Answer | None:
-    """Send the pieces, read one answer; None when the connection ended without any."""
+def talk(port: int, *pieces: bytes | Iterable[bytes], end: bool = False) -> Answer | None:
+    """Send the pieces (and, with `end`, that nothing more will come), read one answer; None when the connection ended
+    without any.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         with suppress(ConnectionError):  # it may have heard enough
             for piece in pieces:
                 for part in [piece] if isinstance(piece, bytes) else piece:
                     connection.sendall(part)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
         received = b""
         while True:
             try:
