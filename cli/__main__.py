@@ -7,6 +7,7 @@ import typer
 
 from cli.app import app
 from cli.exits import FAILED, PASSED, UNREACHABLE, USAGE, CliError
+from cli.output import visible
 from shared.errors import CadenzaError, ConfigurationError, TransientError
 
 
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
         return leaving.code if isinstance(leaving.code, int) else PASSED
     except (CliError, CadenzaError, KeyError) as error:
         sentence, code = _explained(error)
-        print(f"cadenza: {sentence}", file=sys.stderr)
+        print(f"cadenza: {visible(sentence)}", file=sys.stderr)
         return code
     return PASSED
 

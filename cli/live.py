@@ -8,12 +8,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cli.output import duration, status, steps_table
+from cli.output import duration, status, steps_table, visible
 from cli.sse import Message
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _COLOUR_BETWEEN = re.compile(f"({_COLOUR.pattern})")
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Steps = dict[int, dict[str, Any]]
 
@@ -80,9 +79,10 @@ def print_log(console: Console, event: dict[str, Any]) -> None:
 
 def print_lines(console: Console, step: str | None, stream: str | None, text: str) -> None:
     """Lines of a step's output, prefixed by its name."""
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):
         prefix = Text(f"{step or ''} │ ", "dim")
-        console.print(prefix + harmless(line, "red" if stream == "stderr" else ""), soft_wrap=True)
+        shown = harmless(line.removesuffix("\r"), "red" if stream == "stderr" else "")
+        console.print(prefix + shown, soft_wrap=True)
 
 
 def harmless(line: str, style: str = "") -> Text:
@@ -90,14 +90,9 @@ def harmless(line: str, style: str = "") -> Text:
     (the window's title, the clipboard, the cursor, the direction of text).
     """
     shown = [
-        part if _COLOUR.fullmatch(part) else _STEERING.sub(_visible, part)
-        for part in _COLOUR_BETWEEN.split(line)
+        part if _COLOUR.fullmatch(part) else visible(part) for part in _COLOUR_BETWEEN.split(line)
     ]
     return Text.from_ansi("".join(shown), style=style)
-
-
-def _visible(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def _data(event: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,48 @@
-"""What people see: tables, durations, statuses; and JSON for programs."""
+"""What people see: tables, durations, statuses; and JSON for programs.
+
+Whatever a run or a caller has written may steer a terminal: its title, its clipboard, its cursor, the direction of its
+text. None of that reaches a screen, a file or a pipe: it is written out. JSON says the same in its own escapes, so that
+a program that reads it has every character.
+"""
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with everything that steers a terminal written out; line breaks and tabs stay."""
+    return _STEERING.sub(lambda char: char[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class HarmlessConsole(Console):
+    """Lets only its own styles and movements through, whatever it is told to print."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or not _STEERING.search(segment.text):
+                yield segment
+            else:
+                yield Segment(visible(segment.text), segment.style)
+
+
 # A file or a pipe has no width; 80 columns would break ids and addresses.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+console = HarmlessConsole(highlight=False, width=None if sys.stdout.isatty() else 160)
+errors = HarmlessConsole(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 STYLES = {
     "completed": "green",
@@ -30,7 +60,13 @@ FINAL = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, nothing else."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)
+    print(json_text(value, indent=2), flush=True)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON that a person can read and that steers no terminal: what would is escaped, which means the same."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return _STEERING.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 
 def status(value: str | None) -> Text:

@@ -84,8 +84,10 @@ def run_plan(story: Story) -> Json:
         out.print(f"logs: {len(chunks)} chunks, the last of them:")
         print_lines(out, chunks[-1].get("step_name"), "stdout", chunks[-1]["text"])
     artifact = _report(api, execution_id)
-    out.print(f"artifact {artifact['artifact_name']} ({size(artifact['size_bytes'])})")
-    out.print(f"  {artifact['storage_path']}", soft_wrap=True)
+    out.print(
+        f"artifact {artifact['artifact_name']} ({size(artifact['size_bytes'])})", markup=False
+    )
+    out.print(f"  {artifact['storage_path']}", soft_wrap=True, markup=False)
     return {"execution_id": execution_id, "status": execution["status"], "artifact": artifact}
 
 
@@ -99,10 +101,10 @@ def extract(story: Story) -> Json:
     send_webhook(story.gateway, body, tenant=TENANT, secret=WEBHOOK_SECRET)
     done = wait_for_extraction(story.gateway, *names, since=before, seconds=60)
     reason = done.get("reason") or done.get("outcome") or ""
-    story.console.print(status(done["status"]), reason, size(done.get("size_bytes")))
+    story.console.print(status(done["status"]), reason, size(done.get("size_bytes")), markup=False)
     _expect(done["status"] in GOOD, f"the extraction ended as {done['status']} {reason}".strip())
     for key in done.get("objects") or [done["location"]]:
-        story.console.print(f"  {key}", soft_wrap=True)
+        story.console.print(f"  {key}", soft_wrap=True, markup=False)
     return done
 
 

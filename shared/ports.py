@@ -12,6 +12,22 @@ class EventPublisher(Protocol):
     async def publish(self, event: Event) -> None: ...
 
 
+class Addressed(Protocol):
+    """Bytes on their way to a topic."""
+
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
 class Audit(Protocol):
     """Every mutating use case says here who did what to which thing."""
 

@@ -128,6 +128,8 @@ class HttpSettings(Group):
     """Serve `/docs` and `/redoc`."""
     max_body_bytes: int = 4 * 1024 * 1024
     """Larger requests get 413 before anything is read into memory."""
+    slow_request_seconds: float = Field(20.0, gt=0)
+    """A request whose head takes longer, or its body this much longer than 1 KiB/s would, gets 408."""
     trusted_proxies: list[str] = []
     """Networks (CIDR) whose `X-Forwarded-For` is believed."""
     allow_origins: list[str] = []

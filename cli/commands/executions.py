@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from cli.exits import PASSED
 from cli.options import ApiKey, AsJson, ExecutionId, Url, gateway
@@ -60,11 +61,11 @@ def show(
     if as_json:
         print_json(execution | {"steps": steps, "artifacts": artifacts})
         return PASSED
-    console.print(f"[bold]{execution.get('name') or execution_id}[/]  {execution_id}")
+    console.print(Text(execution.get("name") or execution_id, "bold"), "", execution_id)
     console.print(
         status(execution["status"]),
         duration(execution.get("duration_ms")),
-        execution.get("reason") or "",
+        Text(execution.get("reason") or ""),
         moment(execution.get("created_at")),
     )
     console.print(steps_table(steps))

@@ -34,9 +34,10 @@ def extract(
     if as_json:
         print_json(answer)
     elif wait:
-        console.print(status(answer["status"]), answer.get("reason") or answer.get("outcome") or "")
+        reason = answer.get("reason") or answer.get("outcome") or ""
+        console.print(status(answer["status"]), reason, markup=False)
         for key in answer.get("objects") or []:
-            console.print(f"  {key}", soft_wrap=True)
+            console.print(f"  {key}", soft_wrap=True, markup=False)
     else:
         console.print("accepted")
     return PASSED if not wait or answer["status"] in GOOD else FAILED

@@ -1,6 +1,5 @@
 """`cadenza logs`: what a run's steps wrote, from the start or as it comes."""
 
-import json
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from cli.client import Client, Json
 from cli.exits import FAILED, PASSED
 from cli.live import print_lines, print_log
 from cli.options import ApiKey, AsJson, ExecutionId, Url, gateway
-from cli.output import console, print_json
+from cli.output import console, json_text, print_json
 
 
 def logs(
@@ -24,7 +23,10 @@ def logs(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show the output of a run's steps."""
+    """Show the output of a run's steps.
+
+    Colours are kept; what else would steer the terminal is written out. `--json` has every character.
+    """
     with gateway(url, api_key) as client:
         if follow:
             return _follow(
@@ -66,4 +68,4 @@ def _lines(event: Json) -> None:
 
 def _json_line(event: Json) -> None:
     """One event per line, as it comes."""
-    print(json.dumps(event, ensure_ascii=False), flush=True)
+    print(json_text(event), flush=True)

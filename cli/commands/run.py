@@ -86,7 +86,9 @@ def show_result(execution: dict[str, Any], steps: list[dict[str, Any]]) -> None:
     console.print(steps_table(steps))
     console.print(status(execution["status"]), duration(execution.get("duration_ms")), end="\n")
     if execution.get("reason") or execution.get("error"):
-        errors.print(f"{execution.get('reason') or ''} {execution.get('error') or ''}".strip())
+        errors.print(
+            f"{execution.get('reason') or ''} {execution.get('error') or ''}".strip(), markup=False
+        )
 
 
 def _tell_accepted(client: Client, accepted: Json, *, as_json: bool) -> None:

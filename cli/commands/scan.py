@@ -57,7 +57,9 @@ def show_scan(answer: Json, found: list[Json]) -> None:
         f"{answer.get('discovered', len(found))} resources in {len(answer.get('scopes') or [])} scopes",
     )
     if answer.get("reason") or answer.get("error"):
-        errors.print(f"{answer.get('reason') or ''} {answer.get('error') or ''}".strip())
+        errors.print(
+            f"{answer.get('reason') or ''} {answer.get('error') or ''}".strip(), markup=False
+        )
     if not found:
         return
     rows = (

@@ -4,11 +4,13 @@ Plans have rules of their own in `shared.plans.validation`; everything else is o
 """
 
 import json
+from collections import Counter
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import FieldError, InvalidRequest
+from shared.plans.mistakes import shown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,10 +74,22 @@ class WebhookBody(BaseModel):
     execution_id: ExternalId = Field(alias="executionId", examples=[88715])
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ: of two equal ones a reader would silently drop one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise _unreadable("duplicate_key", f"the key '{shown(twice)}' stands twice in one object")
+    return found
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
 def read_json(raw: bytes) -> dict[str, Any]:
     """The JSON object in `raw`. Raises InvalidRequest. Numbers and characters are judged by whoever stores them."""
     try:
-        value = json.loads(raw.decode())
+        value = _decode(raw.decode())
     except UnicodeDecodeError as error:
         raise _unreadable("utf8", f"the body is not valid UTF-8 (byte {error.start})") from None
     except RecursionError:

@@ -11,7 +11,7 @@ from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
-from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender
+from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
@@ -36,7 +36,7 @@ from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
 from shared.objects.watched import WatchedStore
 from shared.observability import tracing
-from shared.ports import Resource
+from shared.ports import Audit, Resource
 from shared.runtime import Health
 from shared.service import VERSION, App
 from shared.settings import MongoSettings
@@ -86,14 +86,7 @@ def build_app(
     resources += [direct, Backlog(accepted, clock=clock), _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
-    intake = Intake(
-        accepted,
-        direct,
-        audit,
-        clock=clock,
-        key_lifetime=timedelta(hours=group.idempotency_hours),
-        trace=tracing.inject,
-    )
+    intake = _intake(accepted, direct, audit, group, clock)
     relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
     offsets = progress or GroupOffsets(settings.kafka)
     letters = KafkaDeadLetters(settings.kafka)
@@ -102,6 +95,8 @@ def build_app(
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
+    reader = ExecutionReader(views, views, accepted, store)
+    runs = _run_requests(settings, intake, reader, store, clock)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -109,14 +104,28 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(settings, intake, views, accepted, hub, store, clock),
+            *_run_routers(group, runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
+        direct=executions.build_direct(runs),
     )
     # the hub stops first: streams end with a notice to come back, then the server closes
     resources += [WebServer(web, settings.http), hub]
     return App(resources, health, web)
+
+
+def _intake(
+    accepted: AcceptedEvents, outbox: Outbox, audit: Audit, group: GatewayGroup, clock: Clock
+) -> Intake:
+    return Intake(
+        accepted,
+        outbox,
+        audit,
+        clock=clock,
+        key_lifetime=timedelta(hours=group.idempotency_hours),
+        trace=tracing.inject,
+    )
 
 
 def _tail(settings: GatewaySettings, hub: Hub) -> Tail:
@@ -140,27 +149,32 @@ def _loops(
     ]
 
 
-def _run_routers(
+def _run_requests(
     settings: GatewaySettings,
     intake: Intake,
-    views: MongoExecutions,
-    accepted: AcceptedEvents,
-    hub: Hub,
+    reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
-) -> list[APIRouter]:
-    group = settings.gateway
-    reader = ExecutionReader(views, views, accepted, store)
-    runs = RunRequests(
+) -> RunRequests:
+    return RunRequests(
         intake,
         reader,
         store,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
-        inline_plan_bytes=group.inline_plan_bytes,
+        inline_plan_bytes=settings.gateway.inline_plan_bytes,
     )
 
+
+def _run_routers(
+    group: GatewayGroup,
+    runs: RunRequests,
+    reader: ExecutionReader,
+    views: MongoExecutions,
+    accepted: AcceptedEvents,
+    hub: Hub,
+) -> list[APIRouter]:
     def follow(subscription: Subscription, execution_id: str, position: Position) -> Following:
         return Following(
             views,

@@ -13,6 +13,7 @@ from services.gateway.models import (
     Publication,
     ResourceFilter,
 )
+from shared.errors import CadenzaError
 from shared.views.executions import (
     ArtifactView,
     ExecutionHistory,
@@ -77,11 +78,13 @@ class AcceptedEvents(Protocol):
 
 
 class MessageSender(Protocol):
-    """Puts bytes on a topic; returns partition and offset. Raises BrokerUnavailable, or TooLarge for good."""
+    """Puts messages on their topics, in the order given for each key."""
 
-    async def send_raw(
-        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes | str]
-    ) -> tuple[int, int]: ...
+    async def send_many(
+        self, messages: Sequence[Accepted]
+    ) -> Sequence[tuple[int, int] | CadenzaError]:
+        """For each partition and offset, or BrokerUnavailable, or for good TooLarge."""
+        ...
 
 
 class Outbox(Protocol):

@@ -90,20 +90,20 @@ class Producer:
 
     async def send_all(
         self, topic: str, partition: int, messages: Sequence[Message]
-    ) -> list[Exception | None]:
+    ) -> list[Placed | CadenzaError]:
         """Send messages of one partition in order, as few batches; returns what became of each.
 
         Far cheaper than one by one. After a batch that failed nothing more is sent.
         """
-        results: list[Exception | None] = []
+        results: list[Placed | CadenzaError] = []
         while len(results) < len(messages):
             batch, count = self._filled(messages[len(results) :])
             try:
                 sending = self._driver.send_batch(batch, topic, partition=partition)
-                await (await self._watch(topic, sending, count=count))
+                _, first = await (await self._watch(topic, sending, count=count))
             except CadenzaError as error:
                 return results + [error] * (len(messages) - len(results))
-            results += [None] * count
+            results += [(partition, first + number) for number in range(count)]
         return results
 
     def _filled(self, messages: Sequence[Message]) -> tuple[BatchBuilder, int]:

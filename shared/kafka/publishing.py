@@ -10,6 +10,7 @@ refuses a batch that we thought small enough, all of it is unknown and the next 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -26,6 +27,7 @@ from shared.events.base import Event
 from shared.kafka.connection import connection_options, translate
 from shared.kafka.limits import TopicLimits
 from shared.kafka.producer import BatchRefused, Headers, Message, Placed, Producer
+from shared.ports import Addressed
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
 
@@ -96,28 +98,60 @@ class KafkaEventPublisher:
 
         An event that can never be sent fails alone; after any other failure later events of its key are not sent.
         """
-        results: list[Exception | None] = [None] * len(events)
+        outcomes = await self._send_group(
+            [(event.topic, event.key(), partial(self._message, event)) for event in events]
+        )
+        return [one if isinstance(one, CadenzaError) else None for one in outcomes]
+
+    async def send_many(self, messages: Sequence[Addressed]) -> list[Placed | CadenzaError]:
+        """Like `publish_many`, for bytes as they are; tells where each message lies."""
+        outcomes = await self._send_group(
+            [(one.topic, one.key, partial(self._checked, one)) for one in messages]
+        )
+        refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, BatchRefused)]
+        if refused:
+            await self._connection()  # by then the topic's limit is known
+        for number in refused:
+            try:
+                self._checked(messages[number])
+            except TooLarge as error:
+                outcomes[number] = error
+        return outcomes
+
+    async def _send_group(
+        self, group: Sequence[tuple[str, str, Callable[[], Message]]]
+    ) -> list[Placed | CadenzaError]:
+        """Messages by topic and key; making one may fail."""
+        if not group:
+            return []
+        results: list[Placed | CadenzaError] = [BrokerUnavailable()] * len(group)
         lanes: dict[tuple[str, int], list[tuple[int, Message]]] = defaultdict(list)
         halted: set[tuple[str, str]] = set()
-        producer: Producer | None = None
-        for index, event in enumerate(events):
-            lane = (event.topic, event.key())
+        # One producer for all: a replacement would let a later event overtake a failed one.
+        producer = await self._connection()
+        for index, (topic, key, make) in enumerate(group):
             try:
-                if lane in halted:
+                if (topic, key) in halted:
                     raise BrokerUnavailable("an earlier event of this key was not sent")
-                message = self._message(event)
+                message = make()
                 self._check_room(index)
-                # One producer for all: a replacement would let a later event overtake a failed one.
-                producer = producer or await self._current()
-                partition = await producer.partition_of(event.topic, message.key)
-                lanes[event.topic, partition].append((index, message))
+                if isinstance(producer, CadenzaError):
+                    raise producer
+                partition = await producer.partition_of(topic, message.key)
+                lanes[topic, partition].append((index, message))
             except CadenzaError as error:
                 results[index] = error
                 if not isinstance(error, PermanentError):
-                    halted.add(lane)
-        if producer is not None:
+                    halted.add((topic, key))
+        if isinstance(producer, Producer):
             await asyncio.gather(*(_fill(results, producer, *lane) for lane in lanes.items()))
         return results
+
+    async def _connection(self) -> Producer | CadenzaError:
+        try:
+            return await self._current()
+        except CadenzaError as error:
+            return error
 
     async def send_raw(
         self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str | bytes]
@@ -148,6 +182,11 @@ class KafkaEventPublisher:
             raise InvalidRequest(f"the event cannot be written: {type(error).__name__}") from error
         message = Message(key, body, _wire(headers))
         self._check_size(event.topic, *message)
+        return message
+
+    def _checked(self, one: Addressed) -> Message:
+        message = Message(one.key.encode(), one.body, _wire(one.headers))
+        self._check_size(one.topic, *message)
         return message
 
     def _check_size(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
@@ -243,7 +282,7 @@ def _wire(headers: Mapping[str, str | bytes]) -> Headers:
 
 
 async def _fill(
-    results: list[Exception | None],
+    results: list[Placed | CadenzaError],
     producer: Producer,
     lane: tuple[str, int],
     numbered: Sequence[tuple[int, Message]],

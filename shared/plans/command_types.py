@@ -4,7 +4,6 @@
 so a service that takes plans in knows all types without importing the executor.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,6 +13,8 @@ from typing import Any
 import jsonschema_rs
 
 from shared.errors import FieldError
+from shared.plans.json_values import printable
+from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import Plan
 from shared.plans.references import is_whole
 
@@ -33,15 +34,17 @@ def schemas() -> Mapping[str, dict[str, Any]]:
 
 def check_commands(plan: Plan, prefix: str) -> list[FieldError]:
     """Every command has a known type and arguments that fit it."""
-    errors: list[FieldError] = []
+    return first(_wrong_commands(plan, prefix))
+
+
+def _wrong_commands(plan: Plan, prefix: str) -> Iterator[FieldError]:
     for place, step in enumerate(plan.steps):
         type_ = step.command.get("type")
         validator = _validator(type_) if isinstance(type_, str) else None
         if validator is None:
-            errors.append(_unknown_type(step.command, f"{prefix}steps[{place}].command.type"))
+            yield _unknown_type(step.command, f"{prefix}steps[{place}].command.type")
         elif not validator.is_valid(step.command):
-            errors += _wrong(step.command, validator, f"{prefix}steps[{place}].command")
-    return errors
+            yield from _wrong(step.command, validator, f"{prefix}steps[{place}].command")
 
 
 @cache
@@ -57,10 +60,11 @@ def _unknown_type(command: Mapping[str, Any], field: str) -> FieldError:
     known = ", ".join(sorted(schemas()))
     if "type" not in command:
         return FieldError(field, "missing", f"name the command type; known: {known}")
-    name = str(command["type"])[:100]
-    near = difflib.get_close_matches(name, schemas(), n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return FieldError(field, "unknown_type", f"unknown command type '{name}'; {hint}known: {known}")
+    name = str(command["type"])
+    nearest = hint(name, schemas()).replace("?", "? ") or "; "
+    return FieldError(
+        field, "unknown_type", f"unknown command type '{shown(name)}'{nearest}known: {known}"
+    )
 
 
 def _wrong(
@@ -70,7 +74,8 @@ def _wrong(
         if isinstance(error.instance, str) and error.instance_path and is_whole(error.instance):
             continue  # its type is known only when the reference has a value
         path = field + "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
+            f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
+            for part in error.instance_path
         )
         yield from _field_errors(error, path, str(command["type"]))
 
@@ -83,11 +88,9 @@ def _field_errors(
         case "additionalProperties":
             known = sorted(set(schemas()[type_]["properties"]) - {"type"})
             for name in details["unexpected"]:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
-                yield FieldError(
-                    f"{path}.{name}", "unknown_field", f"'{type_}' has no '{name}'{hint}"
-                )
+                more = hint(name, known) or f"; known: {', '.join(known)}"
+                message = f"'{type_}' has no '{shown(name)}'{more}"
+                yield FieldError(f"{path}.{printable(name)}", "unknown_field", message)
         case "required":
             yield FieldError(f"{path}.{details['property']}", "missing", "Field required")
         case "oneOf" if error.instance_path == []:
@@ -96,4 +99,11 @@ def _field_errors(
         case "pattern" if details["pattern"] == NOT_EMPTY:
             yield FieldError(path, "empty", "must not be empty")
         case _:
-            yield FieldError(path, _RULES.get(kind, kind), error.message[:_MAX_MESSAGE])
+            yield FieldError(path, _RULES.get(kind, kind), _brief(error.message))
+
+
+def _brief(message: str) -> str:
+    """The value stands before what is wrong with it: of a long one the middle is left out."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    return shown(message) + message[-_MAX_MESSAGE // 2 :]

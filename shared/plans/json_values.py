@@ -16,6 +16,7 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 MAX_ERRORS = 20
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONG_DIGITS = re.compile(r"[0-9]{19}")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
@@ -128,4 +129,5 @@ def _has_surrogate(text: str) -> bool:
 
 def printable(text: str) -> str:
     """A key as it may stand in a field path."""
-    return text[:64].encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
+    plain = text[:64].encode("ascii", "backslashreplace").decode()
+    return _CONTROL.sub(lambda char: f"\\x{ord(char[0]):02x}", plain)

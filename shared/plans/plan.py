@@ -17,6 +17,8 @@ MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 Name = Annotated[
     str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")
 ]
+LabelPart = Annotated[str, Field(max_length=255)]
+Labels = dict[LabelPart, LabelPart]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
 
@@ -107,7 +109,7 @@ class Plan(PlanPart):
     """Default values of `${{ inputs.x }}`; the run's own inputs win."""
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
-    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    labels: Labels = Field(default_factory=dict, max_length=64)
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
 
 
@@ -117,11 +119,9 @@ class RunSubmission(PlanPart):
     plan: Plan
     inputs: dict[str, Any] = Field(default_factory=dict)
     """Values of `${{ inputs.x }}`."""
-    labels: dict[str, Annotated[str, Field(max_length=255)]] = Field(
-        default_factory=dict, max_length=64
-    )
+    labels: Labels = Field(default_factory=dict, max_length=64)
     """Such as `branch`, `commit` or a reference of the caller's own; filterable."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Free-form; `ip_address, user_agent, version, environment` are the gateway's to set."""
-    priority: int = Field(0, ge=-100, le=100)
+    priority: int = Field(0, ge=-100, le=100, strict=True)
     """Higher runs first within a tenant."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shared.errors import PermanentError
+from shared.plans.mistakes import shown
 
 Root = Literal["steps", "inputs", "input", "secrets"]
 
@@ -19,6 +20,8 @@ _TOKEN = re.compile(r"\$\$\{\{|\$\{\{(.*?)\}\}|\$\{\{", re.DOTALL)
 _STEP = re.compile(r"steps\.([A-Za-z0-9_][A-Za-z0-9_.\-]*?)\.outputs((?:\.[A-Za-z0-9_\-]+)*)")
 _VALUE = re.compile(r"(inputs|input|secrets)\.([A-Za-z0-9_\-]+)((?:\.[A-Za-z0-9_\-]+)*)")
 
+MAX_LENGTH = 1_024
+"""Of one reference. Beyond it, telling a good one from a bad one could take very long."""
 SYNTAX = (
     "write ${{ steps.NAME.outputs.KEY }}, ${{ inputs.KEY }}, ${{ input.KEY }} or ${{ secrets.NAME }}"
     " ($${{ for a literal ${{)"
@@ -60,11 +63,13 @@ class Values:
 def parse(text: str) -> Reference:
     """The reference between the braces. Raises BadReference."""
     inner = text.strip()
+    if len(inner) > MAX_LENGTH:
+        raise BadReference(f"a reference may have {MAX_LENGTH} characters: '{shown(inner)}'")
     if found := _STEP.fullmatch(inner):
         return Reference("steps", found[1], tuple(found[2].split(".")[1:]), inner)
     found = _VALUE.fullmatch(inner)
     if found is None or (found[1] == "secrets" and found[3]):
-        raise BadReference(f"cannot read the reference '${{{{ {inner} }}}}': {SYNTAX}")
+        raise BadReference(f"cannot read the reference '${{{{ {shown(inner)} }}}}': {SYNTAX}")
     root: Root = found[1]  # type: ignore[assignment]
     return Reference(root, found[2], tuple(found[3].split(".")[1:]), inner)
 

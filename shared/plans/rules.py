@@ -1,12 +1,13 @@
 """The rules between the fields of a plan: names, the graph of needs, references."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from shared.errors import FieldError
 from shared.plans.json_values import printable
+from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
 from shared.plans.references import BadReference, Reference, references_of
 
@@ -30,7 +31,7 @@ def check_names(plan: Plan, prefix: str) -> list[FieldError]:
 def check_graph(plan: Plan, prefix: str, order: Sequence[str]) -> list[FieldError]:
     """`needs` name other steps, form no cycle, and stand only where they mean something. `order`: see `topological`."""
     if not isinstance(plan.strategy, DependencyGraph):
-        return [
+        return first(
             FieldError(
                 f"{prefix}steps[{place}].needs",
                 "needs_without_graph",
@@ -38,9 +39,9 @@ def check_graph(plan: Plan, prefix: str, order: Sequence[str]) -> list[FieldErro
             )
             for place, step in enumerate(plan.steps)
             if step.needs
-        ]
+        )
     places = {step.name: place for place, step in enumerate(plan.steps)}
-    errors = [error for s in plan.steps for error in _unknown_needs(s, places, prefix)]
+    errors = first(error for s in plan.steps for error in _unknown_needs(s, places, prefix))
     return errors or _cycles(plan, places, prefix, order)
 
 
@@ -52,11 +53,7 @@ def _unknown_needs(step: Step, places: Mapping[str, int], prefix: str) -> Iterat
 
 
 def _unknown(name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    # Only near the length of the name: comparing one with thousands of others would take a second.
-    candidates = [other for other in known if abs(len(other) - len(name)) <= 3][:500]
-    near = difflib.get_close_matches(name, candidates, n=1)
-    return f"there is no step '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"there is no step '{shown(name)}'{hint(name, names)}"
 
 
 def _cycles(
@@ -102,20 +99,22 @@ def topological(plan: Plan) -> list[str]:
 
 def check_environment(plan: Plan, prefix: str) -> list[FieldError]:
     """Variables have names that a process can have, and leave the platform's own alone."""
+    return first(_wrong_variables(plan, prefix))
+
+
+def _wrong_variables(plan: Plan, prefix: str) -> Iterator[FieldError]:
     places = [(f"{prefix}env", plan.env)]
     places += [(f"{prefix}steps[{n}].env", step.env) for n, step in enumerate(plan.steps)]
-    errors = []
     for field, env in places:
         for name, value in env.items():
             if not _VARIABLE.fullmatch(name):
                 message = "names of variables are letters, digits and '_'"
-                errors.append(FieldError(f"{field}.{printable(name)}", "variable_name", message))
+                yield FieldError(f"{field}.{printable(name)}", "variable_name", message)
             elif name.startswith("CADENZA_"):
                 message = "names that begin with CADENZA_ are the platform's"
-                errors.append(FieldError(f"{field}.{name}", "reserved", message))
+                yield FieldError(f"{field}.{printable(name)}", "reserved", message)
             elif "\0" in value:
-                errors.append(FieldError(f"{field}.{name}", "nul", "a value contains NUL"))
-    return errors
+                yield FieldError(f"{field}.{printable(name)}", "nul", "a value contains NUL")
 
 
 def check_references(
@@ -126,24 +125,29 @@ def check_references(
     inputs: Mapping[str, Any] | None = None,
 ) -> list[FieldError]:
     """Each reference can be read and names something that exists before the step starts."""
-    errors = list(_plan_env(plan, prefix))
-    before = _Before(plan, order)
     known = None if inputs is None else {*plan.inputs, *inputs}
+    return first(
+        chain(_plan_env(plan, prefix), _wrong_references(plan, prefix, _Before(plan, order), known))
+    )
+
+
+def _wrong_references(
+    plan: Plan, prefix: str, before: "_Before", known: set[str] | None
+) -> Iterator[FieldError]:
     for place, step in enumerate(plan.steps):
         for field, text in _texts(step, f"{prefix}steps[{place}]"):
             try:
                 for reference in references_of(text):
                     wrong = _wrong(reference, step, before, known, in_input=".input" in field)
                     if wrong:
-                        errors.append(FieldError(field, *wrong))
+                        yield FieldError(field, *wrong)
             except BadReference as error:
-                errors.append(FieldError(field, "bad_reference", error.message))
-    return errors
+                yield FieldError(field, "bad_reference", error.message)
 
 
 def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
     for key, text in plan.env.items():
-        field = f"{prefix}env.{key}"
+        field = f"{prefix}env.{printable(key)}"
         try:
             for reference in references_of(text):
                 if reference.root not in {"inputs", "secrets"}:
@@ -168,13 +172,15 @@ def _collect(value: dict[str, Any] | list[Any]) -> list[_Text]:
     """Paths are built on the way back, so that values without references cost next to nothing."""
     found: list[_Text] = []
     named = isinstance(value, dict)
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+    items: Iterable[tuple[Any, Any]]
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
         if isinstance(item, str):
             inner = [("", item)] if "${{" in item else ()
         else:
             inner = _collect(item) if isinstance(item, dict | list) else ()
         for path, text in inner:
-            found.append((f".{key}{path}" if named else f"[{key}]{path}", text))
+            found.append((f".{printable(str(key))}{path}" if named else f"[{key}]{path}", text))
     return found
 
 
@@ -191,12 +197,12 @@ def _wrong(
         case "steps":
             return before.wrong(reference.name, step.name)
         case "inputs" if inputs is not None and reference.name not in inputs:
-            known = f"; known: {', '.join(sorted(inputs)[:20])}" if inputs else ""
-            return "unknown_input", f"there is no input '{reference.name}'{known}"
+            known = f"; known: {', '.join(map(shown, sorted(inputs)[:20]))}" if inputs else ""
+            return "unknown_input", f"there is no input '{shown(reference.name)}'{known}"
         case "input" if in_input:
             return "reference_order", "a step's input cannot refer to itself"
         case "input" if reference.name not in step.input:
-            return "unknown_input", f"the step's input has no '{reference.name}'"
+            return "unknown_input", f"the step's input has no '{shown(reference.name)}'"
         case "secrets" if in_input:
             return "secret_in_input", "a step's input is stored: use secrets in command or env only"
     return None

@@ -19,6 +19,7 @@ from shared.plans.json_values import (
     may_be_beyond_limits,
     printable,
 )
+from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
 from shared.plans.rules import (
     check_environment,
@@ -29,7 +30,6 @@ from shared.plans.rules import (
 )
 
 RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
-MAX_ERRORS = 100
 
 _RULES = {
     "extra_forbidden": "unknown_field",
@@ -143,5 +143,6 @@ def _refuse(errors: list[FieldError]) -> None:
 
 def _invalid(errors: list[FieldError]) -> InvalidRequest:
     first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidRequest(f"{first.field}: {first.message}{more}", errors=errors[:MAX_ERRORS])
+    told = errors[:MAX_ERRORS]
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    return InvalidRequest(f"{first.field}: {first.message}{more}", errors=told)

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -155,6 +156,7 @@ def _not_inside_a_shape(data: bytes, cut: int) -> int:
     return cut
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """True for names such as `password`, `apiKey`, `DB_TOKEN`, `Authorization`; false for `max_tokens`."""
     snake = _CAMEL.sub("_", name)

@@ -18,6 +18,7 @@ from shared.settings import HttpSettings
 from shared.web import failures, metrics, probes
 from shared.web.auth import SCHEME, Authenticator
 from shared.web.connection import TrustedProxies
+from shared.web.direct import DirectRoute, WebApp
 from shared.web.middleware import Context, Errors, Limits, ServerSpan
 
 PROBLEM_SCHEMA = {
@@ -57,9 +58,11 @@ def build_web_app(
     health: Health,
     routers: Sequence[APIRouter],
     authenticator: Authenticator | None,
+    direct: Sequence[DirectRoute] = (),
 ) -> FastAPI:
-    """Wire everything, connect nothing."""
-    app = FastAPI(
+    """Wire everything, connect nothing. What is in `direct` is in one of the routers too, for the docs."""
+    app = WebApp(
+        direct=direct,
         title=title,
         version=version,
         docs_url="/docs" if settings.docs else None,
@@ -68,12 +71,16 @@ def build_web_app(
         middleware=_middleware(settings),
         exception_handlers=dict(failures.HANDLERS),
         separate_input_output_schemas=False,
+        redirect_slashes=False,  # the address in such a redirect would be the caller's own Host
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ServerSpan makes ours
         responses={"default": {"description": "Problem", "content": _PROBLEM_CONTENT}},
     )
     app.state.authenticator = authenticator
     app.state.health = health
     app.state.trusted_proxies = TrustedProxies(settings.trusted_proxies)
-    app.include_router(probes.build_router(health, title=title, version=version))
+    app.include_router(
+        probes.build_router(health, title=title, version=version, docs=settings.docs)
+    )
     app.include_router(metrics.build_router(health))
     for router in routers:
         app.include_router(router)

@@ -23,6 +23,9 @@ class TrustedProxies:
         except ValueError as error:
             raise ConfigurationError(f"HTTP__TRUSTED_PROXIES: {error}") from None
 
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
     def address(self, peer: str, forwarded_for: Sequence[str]) -> str:
         """The nearest address that no trusted proxy vouches for any further: read from the right, since callers can
         write whatever they like on the left.
@@ -35,8 +38,6 @@ class TrustedProxies:
         return address
 
     def _trusts(self, address: str) -> bool:
-        if not self._networks:
-            return False
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
@@ -53,6 +54,8 @@ def client_ip(request: Request) -> str:
     if request.client is None:
         return "unknown"
     proxies: TrustedProxies = request.app.state.trusted_proxies
+    if not proxies:
+        return request.client.host
     hops = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     return proxies.address(request.client.host, [hop.strip() for hop in hops])
 

@@ -34,7 +34,9 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if error.__cause__ is not None and error.status_code == 400:
         return problem(request, _unreadable(error.__cause__))
     if error.status_code == 404:
-        return problem(request, NotFound("there is nothing at this address"))
+        path = request.scope["path"]
+        advice = "; try it without the '/' at its end" if path.endswith("/") and path != "/" else ""
+        return problem(request, NotFound(f"there is nothing at this address{advice}"))
     return build(
         request,
         status=error.status_code,

@@ -8,19 +8,26 @@ import re
 import time
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import CadenzaError, TooLarge
 from shared.ids import new_id
 from shared.observability import tracing
 from shared.observability.instruments import HTTP_REQUESTS
-from shared.web.problems import HeadersTooLarge, problem, unexpected
+from shared.plans.mistakes import shown
+from shared.web.problems import HeadersTooLarge, UnsupportedEncoding, problem, unexpected
 
 MAX_HEADER_BYTES = 32 * 1024
 DOCS = ("/docs", "/redoc")
 PROBES = ("/health", "/metrics")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# Nothing is unpacked here: a body of 4 KB that becomes one of 4 GB is no use to anybody.
+_PLAIN = {
+    b"content-encoding": (b"", b"identity"),
+    b"transfer-encoding": (b"chunked",),
+}
 
 # What a caller calls a request is taken over only when it cannot do harm in a log line.
 _GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -143,6 +150,8 @@ class Errors:
             if begun:
                 raise
             await problem(Request(scope), error)(scope, receive, send)
+        except ClientDisconnect:
+            log.info("http.client_gone", method=scope["method"], path=scope["path"])
         except Exception:
             if begun:  # half an answer is out: only a broken connection tells the caller
                 raise
@@ -186,12 +195,17 @@ class Limits:
 
 
 def _check_headers(scope: Scope) -> int | None:
-    """The declared length of the body, if any. Raises HeadersTooLarge."""
+    """The declared length of the body, if any. Raises HeadersTooLarge, UnsupportedEncoding."""
     declared, total = None, len(scope["raw_path"]) + len(scope["query_string"])
     for name, value in scope["headers"]:
         total += len(name) + len(value)
         if name == b"content-length" and value.isdigit():
             declared = int(value)
+        elif name in _PLAIN and value.lower() not in _PLAIN[name]:
+            raise UnsupportedEncoding(
+                f"send the body as it is, without {name.decode().title()}: "
+                f"{shown(value.decode('latin-1'))}"
+            )
     if total > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"address and headers may have {MAX_HEADER_BYTES} bytes together")
     return declared

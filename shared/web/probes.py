@@ -1,4 +1,4 @@
-"""`/health`: the event loop turns. `/health/ready`: every part is well, or which is not and why."""
+"""`/health`: the event loop turns. `/health/ready`: every part is well, or which is not and why. `/`: a signpost."""
 
 from typing import Any
 
@@ -8,9 +8,16 @@ from starlette.responses import JSONResponse
 from shared.runtime import OK, Health
 
 
-def build_router(health: Health, *, title: str, version: str) -> APIRouter:
-    """The two probes; both are open to anybody who can reach the port."""
+def build_router(health: Health, *, title: str, version: str, docs: bool) -> APIRouter:
+    """The two probes and a signpost, open to anybody who can reach the port."""
     router = APIRouter(tags=["health"])
+    links = {"health": "/health", "readiness": "/health/ready", "metrics": "/metrics"}
+    if docs:
+        links |= {"documentation": "/docs", "openapi": "/openapi.json"}
+
+    @router.get("/", summary="What is this?", include_in_schema=False)
+    async def signpost() -> dict[str, Any]:
+        return {"service": title, "version": version, "links": links}
 
     @router.get("/health", summary="Is the process alive?")
     async def live() -> dict[str, str]:

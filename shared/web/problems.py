@@ -25,10 +25,17 @@ class HeadersTooLarge(errors.PermanentError):
     code = "headers_too_large"
 
 
+class UnsupportedEncoding(errors.PermanentError):
+    """The body is encoded in a way that is not understood here."""
+
+    code = "unsupported_encoding"
+
+
 STATUS: Mapping[type[CadenzaError], int] = {
     errors.InvalidRequest: 422,
     errors.TooLarge: 413,
     HeadersTooLarge: 431,
+    UnsupportedEncoding: 415,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,

@@ -32,7 +32,9 @@ class WebServer:
             log_config=None,
             access_log=False,
             lifespan="off",
-            http=BoundedProtocol,
+            http=type(
+                "Protocol", (BoundedProtocol,), {"slow_seconds": settings.slow_request_seconds}
+            ),
             ws="none",
             proxy_headers=False,  # addresses are judged by shared.web.connection
             server_header=False,

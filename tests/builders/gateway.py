@@ -67,12 +67,15 @@ class RecordingSender:
     away: bool = False
     refuse: Callable[[str, bytes], Exception | None] = lambda topic, value: None
 
-    async def send_raw(self, topic, key, value, headers):
+    async def send_many(self, messages):
         await asyncio.sleep(0)
+        return [self._send(one.topic, one.key.encode(), one.body, one.headers) for one in messages]
+
+    def _send(self, topic, key, value, headers):
         if self.away:
-            raise BrokerUnavailable("away")
+            return BrokerUnavailable("away")
         if error := self.refuse(topic, value):
-            raise error
+            return error
         self.sent.append((topic, key, value, headers))
         return 0, len(self.sent) - 1
 

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared import errors
@@ -12,6 +13,7 @@ from shared.settings import ApiKey, AuthSettings, HttpSettings
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator, Caller, Principal, require
 from shared.web.connection import client_ip, request_id, user_agent
+from shared.web.direct import DirectRoute
 
 KEY = {"x-api-key": "demo-key"}
 
@@ -49,6 +51,10 @@ def build_routes() -> APIRouter:
     async def accept(wanted: Wanted, caller: Caller) -> dict[str, str]:
         return {"tenant": caller.tenant, "first": wanted.plan.steps[0].name}
 
+    @router.post("/direct", status_code=202)
+    async def direct(request: Request, caller: Caller) -> Response:
+        return await accept_directly(request, caller)
+
     @router.get("/runs")
     async def found(limit: Annotated[int, Field(ge=1, le=100)] = 10) -> dict[str, int]:
         return {"limit": limit}
@@ -76,6 +82,14 @@ def build_routes() -> APIRouter:
     return router
 
 
+async def accept_directly(request: Request, caller: Principal) -> JSONResponse:
+    """What the route `/v1/direct` does, without the framework."""
+    body = await request.json()
+    if "raise" in body:
+        raise RAISED[body["raise"]]
+    return JSONResponse({"tenant": caller.tenant, "ip": client_ip(request)}, 202)
+
+
 def build(health: Health | None = None, **settings) -> FastAPI:
     auth = AuthSettings(
         api_keys=[
@@ -90,4 +104,5 @@ def build(health: Health | None = None, **settings) -> FastAPI:
         health=health or Health(),
         routers=[build_routes()],
         authenticator=ApiKeyAuthenticator(auth),
+        direct=[DirectRoute("POST", "/v1/direct", accept_directly)],
     )

@@ -18,7 +18,7 @@ from shared.errors import TransientError
 MAX_WAITING = 2_000
 MAX_MARKS = 20_000
 RETRY_SECONDS = 0.5
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.05
 """Marks are in no hurry: one write for many costs a tenth of many writes."""
 
 log = structlog.get_logger(__name__)

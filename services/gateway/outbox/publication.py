@@ -4,7 +4,6 @@ A refusal for good (too large) is noted on the request; everything else leaves i
 `BrokerUnavailable` may mean that the message is on the topic after all: consumers know its id.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -19,9 +18,7 @@ log = structlog.get_logger(__name__)
 
 async def publish(sender: MessageSender, records: Sequence[Accepted]) -> list[Publication]:
     """Send in the order given; returns what was placed or refused, and leaves out what must be tried again."""
-    results = await asyncio.gather(
-        *(_send(sender, record) for record in records), return_exceptions=True
-    )
+    results = await sender.send_many(records)
     settled = []
     for record, result in zip(records, results, strict=True):
         match result:
@@ -36,9 +33,3 @@ async def publish(sender: MessageSender, records: Sequence[Accepted]) -> list[Pu
                 EVENTS_FAILED.add(1, record.topic)
                 log.warning("accepted.not_published", id=record.id, error=repr(result))
     return settled
-
-
-async def _send(sender: MessageSender, record: Accepted) -> tuple[int, int]:
-    return await sender.send_raw(
-        record.topic, record.key.encode(), record.body, dict(record.headers)
-    )

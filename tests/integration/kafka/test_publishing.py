@@ -1,5 +1,7 @@
 import asyncio
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +10,7 @@ from sandbox.ports import free_port
 from shared.errors import BrokerUnavailable, InvalidRequest, TooLarge
 from shared.events.audit import AuditLog
 from shared.ids import new_id
+from shared.kafka.producer import BatchRefused
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.topics import Topic, apply_topics
 from shared.settings import KafkaSettings
@@ -72,6 +75,45 @@ async def test_partition_and_offset_come_back(publisher, topic):
     first = await publisher.send_raw(topic, b"k", b"1", {})
     second = await publisher.send_raw(topic, b"k", b"2", {})
     assert second == (first[0], first[1] + 1)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    topic: str
+    body: bytes
+    key: str = "k"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def test_of_many_messages_each_learns_where_it_lies(kafka_settings, publisher, topic):
+    await apply_topics(kafka_settings, topics=[Topic(topic, 60_000, partitions=3)])
+    sent = [
+        Bytes(topic, b"%d" % number, f"k{number % 7}", {"n": str(number)}) for number in range(500)
+    ]
+    places = await publisher.send_many(sent)
+    found = await read_all(kafka_settings, topic, count=500, partitions=3)
+    lying = {(message.partition, message.offset): message for message in found}
+    assert len(set(places)) == 500
+    assert [lying[place].value for place in places] == [one.body for one in sent]
+    assert dict(lying[places[7]].headers) == {"n": b"7"}
+    assert await publisher.send_many([]) == []
+
+
+async def test_of_many_messages_the_one_that_is_too_large_fails_alone(
+    kafka_settings, publisher, topic
+):
+    """When the broker refuses the batch, all of it is unknown but the one that is to blame."""
+    await apply_topics(
+        kafka_settings.model_copy(update={"max_message_bytes": 20_000}),
+        topics=[Topic(topic, 60_000, partitions=1)],
+    )
+    left = [Bytes(topic, b"%d" % number) for number in range(10)]
+    left[4] = Bytes(topic, b"x" * 30_000)
+    outcomes = await publisher.send_many(left)
+    assert [n for n, one in enumerate(outcomes) if isinstance(one, TooLarge)] == [4]
+    assert {type(one) for n, one in enumerate(outcomes) if n != 4} <= {tuple, BatchRefused}
+    again = await publisher.send_many(left)  # its limit is known now
+    assert [n for n, one in enumerate(again) if not isinstance(one, tuple)] == [4]
 
 
 async def test_an_event_that_is_too_large_fails_alone(kafka_settings, publisher):

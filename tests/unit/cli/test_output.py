@@ -1,12 +1,15 @@
 """What people read: durations, sizes, server-sent events, live views."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
-from cli.live import RunView, follow, harmless
-from cli.output import duration, short, size
+from cli.__main__ import run
+from cli.commands.run import show_result
+from cli.live import RunView, follow, harmless, print_lines
+from cli.output import HarmlessConsole, duration, json_text, short, size, steps_table, table
 from cli.plans import load_plan, value
 from cli.sse import Message, messages
 
@@ -96,3 +99,48 @@ def test_colours_of_a_log_line_are_kept():
     terminal = Console(file=out, force_terminal=True, color_system="standard")
     terminal.print(harmless("\x1b[31mred\x1b[0m plain"))
     assert out.getvalue() == "\x1b[31mred\x1b[0m plain\n"
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b1m\u202eexe\ud800\rx[/bold][red]\0"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_that_steers_a_terminal_is_printed(terminal):
+    out = io.StringIO()
+    console = HarmlessConsole(file=out, force_terminal=terminal, width=200)
+    console.print(table(None, ("name",), [[HOSTILE]]))
+    console.print(steps_table([{"step_id": 1, "step_name": HOSTILE, "error": HOSTILE}]))
+    console.print(HOSTILE, markup=False)
+    console.print(HOSTILE.replace("[/bold]", ""))
+    print_lines(console, HOSTILE, "stdout", f"{HOSTILE}\n\x1b[31mred")
+    printed = out.getvalue()
+    for steering in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e", "\ud800", "\r", "\0"):
+        assert steering not in printed
+    assert "\\x1b]0;title" in printed
+    assert ("\x1b[31m" in printed) is terminal, "colours stay, where there are any"
+
+
+def test_json_has_every_character_and_steers_nothing():
+    text = json_text({HOSTILE: [HOSTILE, "äöü😀"]})
+    assert json.loads(text) == {HOSTILE: [HOSTILE, "äöü😀"]}
+    assert "äöü😀" in text
+    assert not set("\x1b\x07\x9b\u202e\ud800\r\0") & set(text)
+
+
+def test_lines_are_cut_where_the_step_has_cut_them():
+    out = io.StringIO()
+    console = HarmlessConsole(file=out, width=200)
+    print_lines(console, "s", "stdout", "a\x0bb\u2028c\x85d\r\n\ne\n")
+    assert out.getvalue().splitlines() == ["s │ a\\x0bb", "c\\x85d", "s │ ", "s │ e"]
+
+
+async def test_an_error_with_brackets_is_no_markup(gateway, capsys):
+    """It once ended the command with a traceback."""
+    run_ = {"execution_id": "r", "status": "failed", "name": "[/bold]", "reason": "[/red]"}
+    gateway.answers["GET /v1/executions/r"] = (200, run_)
+    for part in ("steps", "artifacts"):
+        gateway.answers[f"GET /v1/executions/r/{part}"] = (200, {"items": []})
+    assert run(["executions", "show", "r", "--url", gateway.url, "--api-key", "k"]) == 0
+    assert "[/bold]" in capsys.readouterr().out
+    show_result({**run_, "error": "[/x] failed"}, [])
+    assert "[/red] [/x] failed" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from services.gateway.bodies import CancelBody, ExtractionBody, ScanBody, read, 
 from services.gateway.errors import BadSignature, RangeNotSatisfiable
 from services.gateway.intake import content_hash
 from services.gateway.ranges import ByteRange, byte_range
+from services.gateway.routes import executions
 from services.gateway.routes.executions import EXAMPLE
 from services.gateway.routes.parameters import Moment
 from services.gateway.signatures import Signatures
@@ -138,3 +139,12 @@ def test_signatures():
 
 def test_the_example_of_the_docs_is_valid():
     assert validate_submission(EXAMPLE).plan.name == "build-and-test"
+
+
+def test_direct_routes_are_documented_ones():
+    documented = {
+        (method, route.path)
+        for route in executions.build_router(None, None).routes
+        for method in route.methods
+    }
+    assert {(one.method, one.path) for one in executions.build_direct(None)} <= documented

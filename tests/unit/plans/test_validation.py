@@ -380,3 +380,29 @@ def test_the_usual_plan_costs_little():
     best = min(timeit.repeat(lambda: validate_submission(raw), number=100, repeat=5)) / 100
     print(f"{best * 1e6:.0f} µs")
     assert best < 0.001
+
+
+def test_the_reason_is_told_of_a_value_of_any_length():
+    long = {"name": "a", "command": {"type": "exec", "program": "x", "args": "y" * 10_000}}
+    with pytest.raises(InvalidRequest) as caught:
+        validate_plan({"name": "n", "steps": [long]})
+    [error] = caught.value.errors
+    assert 'is not of type "array"' in error.message
+    assert len(error.message) < 300
+
+
+def test_mistakes_without_number_are_told_in_part():
+    steps = [{"name": f"s{n}", "command": {"type": "shel"}} for n in range(2_000)]
+    with pytest.raises(InvalidRequest) as caught:
+        validate_plan({"name": "n", "steps": steps})
+    assert len(caught.value.errors) == 100
+    assert "(and 99 more)" in caught.value.message
+
+
+def test_a_reference_has_a_length():
+    endless = "${{ steps." + "a.outputs." * 90_000 + "! }}"
+    step = {"name": "a", "command": {"type": "shell", "command": endless}}
+    with pytest.raises(InvalidRequest) as caught:
+        validate_plan({"name": "n", "steps": [step]})
+    assert "1024 characters" in caught.value.message
+    assert len(caught.value.message) < 300

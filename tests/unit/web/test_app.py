@@ -165,3 +165,25 @@ async def test_openapi_says_what_is_true(client):
     assert "application/problem+json" in run["responses"]["default"]["content"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert document == (await client.get("/openapi.json")).json()
+
+
+async def test_packed_bodies_are_refused(client):
+    for name in ("content-encoding", "transfer-encoding"):
+        answer = await client.post("/v1/raw", content=b"x", headers={name: "gzip"})
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_encoding")
+    answer = await client.post("/v1/raw", content=b"x", headers={"content-encoding": "identity"})
+    assert answer.status_code == 200
+
+
+async def test_the_root_says_where_to_go_on(client, client_for):
+    answer = (await client.get("/")).json()
+    assert (answer["service"], answer["version"]) == ("Cadenza test", "1.2.3")
+    assert set(answer["links"]) == {"health", "readiness", "metrics", "documentation", "openapi"}
+    closed = (await client_for(build(docs=False)).get("/")).json()
+    assert set(closed["links"]) == {"health", "readiness", "metrics"}
+
+
+async def test_a_slash_too_much_is_not_found_and_not_redirected(client):
+    answer = await client.get("/v1/runs/", headers={"host": "evil.example.com"})
+    assert answer.status_code == 404
+    assert "without the '/'" in answer.json()["detail"]
