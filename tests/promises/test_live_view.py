@@ -1,0 +1,135 @@
+"""The live view under fire: every client sees every transition once and in order, whatever is killed meanwhile."""
+
+import asyncio
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sandbox.module import Module
+from shared.ids import derived_id
+from tests.builders.watchers import Watcher, problems
+from tests.promises.platform import Platform, check_invariants
+from tests.promises.processes import shell
+
+pytestmark = [pytest.mark.breaks, pytest.mark.timeout(240)]
+SEED = int(os.environ.get("SEED") or time.time_ns() % 1_000_000)
+
+
+class Swarm(threading.Thread):
+    """Watchers in an event loop of their own."""
+
+    def __init__(self, watchers: Sequence[Watcher], rng: random.Random, *, spread: float) -> None:
+        super().__init__(daemon=True)
+        self.watchers = watchers
+        self.error: BaseException | None = None
+        self._delays = [rng.uniform(0, spread) for _ in watchers]
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._follow())
+        except BaseException as error:
+            self.error = error
+
+    async def _follow(self) -> None:
+        async def one(watcher: Watcher, delay: float) -> None:
+            await asyncio.sleep(delay)
+            await watcher.follow()
+
+        async with asyncio.timeout(150):
+            await asyncio.gather(*map(one, self.watchers, self._delays))
+
+
+def stored(cadenza: Platform, run_id: str) -> tuple[dict[int, str], dict[int, str]]:
+    """Event ids of a run's transitions by `sequence`, and of its log chunks by `chunk`, as the documents have them."""
+    document = cadenza.execution(run_id)
+    assert document is not None
+    transitions = [*document["transitions"]]
+    for step in cadenza.steps(run_id):
+        transitions += step["transitions"]
+    fences = document.get("log_fences") or []
+    chunks = {
+        log["chunk"]: log["_id"]
+        for log in cadenza.database.execution_logs.find({"execution_id": run_id})
+        if not any(log["epoch"] < f["epoch"] and log["chunk"] > f["chunk"] for f in fences)
+    }
+    return {t["sequence"]: derived_id(run_id, t["sequence"]) for t in transitions}, chunks
+
+
+def check(cadenza: Platform, watchers: Sequence[Watcher]) -> None:
+    ids = sorted({watcher.run_id for watcher in watchers})
+    known = {run_id: stored(cadenza, run_id) for run_id in ids}
+    wrong = [
+        f"{watcher.run_id}: {problem}; {watcher.connections} connections"
+        for watcher in watchers
+        for problem in problems(watcher, *known[watcher.run_id])
+    ]
+    assert not wrong, f"{len(wrong)} of {len(watchers)}:\n" + "\n".join(wrong[:20])
+    statuses = {status for watcher in watchers for status in watcher.statuses}
+    assert statuses <= {0, 200, 503}, statuses
+    on_kafka: dict[str, dict[int, str]] = {}
+    for row in cadenza.events():
+        if row["type"] not in ("step.log", "step.progress"):
+            on_kafka.setdefault(row["execution_id"], {})[row["sequence"]] = row["id"]
+    assert {run_id: on_kafka[run_id] for run_id in ids} == {i: known[i][0] for i in ids}
+
+
+def restart(module: Module) -> None:
+    """Kill it without warning and start it again at the same address."""
+    os.kill(module.pid or 0, signal.SIGKILL)
+    module.kill()
+    module.start()
+
+
+def talkative(cadenza: Platform, until: Path) -> str:
+    """A run whose steps write lines until a file is there; then some more steps follow."""
+    wait = f"while [ ! -e {until} ]; do echo line; sleep 0.5; done; echo bye"
+    return cadenza.submit(
+        *(shell(wait, f"talk-{n}") for n in range(3)),
+        *(shell("echo after", f"after-{n}", needs=["talk-0", "talk-1"]) for n in range(3)),
+        strategy={"type": "dependency_graph"},
+    )
+
+
+def in_the_storm(
+    cadenza: Platform, go: Path, *, runs: int, clients: int, rounds: int, gap: float
+) -> list[Watcher]:
+    """All clients follow while gateways and executor are killed; what each saw is held against what is stored."""
+    print("seed", SEED)
+    rng = random.Random(SEED)
+    gateways = [cadenza.service("gateway") for _ in range(2)]
+    executor = cadenza.service("executor", EXECUTOR__RUN_SLOTS="40")
+    ids = [talkative(cadenza, go) for _ in range(runs)]
+    urls = [gateway.url for gateway in gateways]
+    # the first run has half of all clients, the others share the rest
+    chosen = [ids[0]] * (clients // 2) + [ids[n % runs] for n in range(clients - clients // 2)]
+    watchers = [Watcher(urls, run_id, random.Random(rng.random())) for run_id in chosen]
+    swarm = Swarm(watchers, rng, spread=gap)
+    swarm.start()
+    for _ in range(rounds):
+        for gateway in gateways:
+            time.sleep(rng.uniform(0.5, 1.5) * gap)  # what is broken, is broken at random moments
+            restart(gateway)
+        os.kill(executor.pid or 0, signal.SIGKILL)
+        executor.kill()
+        executor = cadenza.service("executor", EXECUTOR__RUN_SLOTS="40")
+    go.touch()
+    documents = cadenza.wait_final(*ids, timeout=120)
+    swarm.join(timeout=60)
+    assert not swarm.is_alive() and swarm.error is None, repr(swarm.error)
+    assert {doc["status"] for doc in documents} == {"completed"}
+    assert all(doc["recoveries"] for doc in documents), "each run has lost its worker"
+    check(cadenza, watchers)
+    check_invariants(cadenza, ids)
+    return watchers
+
+
+def test_a_thousand_clients_over_killed_gateways_and_a_killed_executor(cadenza, tmp_path):
+    go = tmp_path / "go"
+    watchers = in_the_storm(cadenza, go, runs=12, clients=1_000, rounds=1, gap=2.0)
+    assert sum(watcher.connections > 1 for watcher in watchers) > 500
