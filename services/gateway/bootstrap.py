@@ -20,9 +20,9 @@ from services.gateway.requests import WorkRequests
 from services.gateway.routes import details, events, executions, extractions, scans, webhooks
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
-from services.gateway.stream.following import Following
-from services.gateway.stream.hub import Hub, Subscription
-from services.gateway.stream.position import Position
+from services.gateway.stream.hub import Bounds, Hub
+from services.gateway.stream.stories import Stories
+from services.gateway.stream.viewing import Views
 from services.gateway.submission import RunRequests
 from shared.clock import Clock, SystemClock
 from shared.events.execution import ExecutionEvent
@@ -78,7 +78,7 @@ def build_app(
         sender = publisher = KafkaEventPublisher(settings.kafka)
         resources.append(publisher)
     direct = DirectPublication(sender, accepted, clock=clock)
-    hub = Hub(queue_size=group.stream_queue)
+    hub = Hub(_bounds(group))
     resources += [direct, _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
@@ -155,21 +155,21 @@ def _run_routers(
         inline_plan_bytes=group.inline_plan_bytes,
     )
 
-    def follow(subscription: Subscription, execution_id: str, position: Position) -> Following:
-        return Following(
-            views,
-            accepted,
-            subscription,
-            execution_id=execution_id,
-            position=position,
-            heartbeat_seconds=group.heartbeat_seconds,
-        )
-
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
-        events.build_router(reader, hub, follow, stream_seconds=group.stream_seconds),
+        events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _bounds(group: GatewayGroup) -> Bounds:
+    return Bounds(
+        items=group.stream_queue,
+        bytes=group.stream_queue_bytes,
+        heartbeat=group.heartbeat_seconds,
+        life=group.stream_seconds,
+        stall=group.stream_stall_seconds,
+    )
 
 
 def _work_routers(

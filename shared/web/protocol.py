@@ -1,10 +1,13 @@
-"""uvicorn's HTTP protocol with two differences: the head of a request has a limit (httptools has none and would keep a
-header of any length in memory), and what is not HTTP is answered with a problem document too.
+"""uvicorn's HTTP protocol with three differences: the head of a request has a limit (httptools has none and would keep
+a header of any length in memory), what is not HTTP is answered with a problem document too, and an event stream may
+drop its connection.
 """
 
 import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.web.event_stream import CONNECTION
 
 MAX_HEAD_BYTES = 64 * 1024  # where reading stops; the exact limit is the middleware's
 LINGER_SECONDS = (
@@ -30,6 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
         self._in_head = True
         self._head_bytes = 0
 
