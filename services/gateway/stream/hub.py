@@ -17,6 +17,8 @@ from pydantic import ValidationError
 from services.gateway.stream.encoding import Told
 from services.gateway.stream.subscription import GONE, STOPPING, TIME_IS_UP, Subscription
 from shared.events.execution import ExecutionEvent
+from shared.observability.instruments import SSE_CLIENTS
+from shared.observability.metrics import REGISTRY
 
 log = structlog.get_logger(__name__)
 
@@ -50,10 +52,12 @@ class Hub:
 
     async def start(self) -> None:
         self._ticking = asyncio.create_task(self._tick(), name=self.name)
+        REGISTRY.collect_with(self.name, self._tell)
 
     async def stop(self) -> None:
         """End every stream with a notice; drop the connections that do not take it."""
         self._open = False
+        REGISTRY.collect_with(self.name, None)
         for subscription in self._all():
             subscription.end(STOPPING)
         try:
@@ -65,6 +69,9 @@ class Hub:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
+
+    async def _tell(self) -> None:
+        SSE_CLIENTS.set(self.followers)
 
     @property
     def followers(self) -> int:

@@ -15,6 +15,8 @@ from services.gateway.stream.position import Position
 from services.gateway.stream.subscription import GONE, STOPPING, TIME_IS_UP, TOO_SLOW
 from shared.errors import InvalidRequest
 from shared.events.execution import ExecutionEvent
+from shared.observability import metrics
+from shared.observability.instruments import SSE_CLIENTS
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 BASE = 1 << 32
@@ -41,6 +43,18 @@ def log(chunk):
 
 def sequences(news):
     return [told.event.sequence for told in news]
+
+
+async def test_metrics_tell_how_many_follow():
+    hub, registry = Hub(Bounds()), metrics.REGISTRY
+    await hub.start()
+    with hub.subscription("run", tenant="demo"), hub.subscription("run", tenant="demo"):
+        await hub._tell()
+        assert SSE_CLIENTS.values == {(): 2}
+    await hub._tell()
+    assert SSE_CLIENTS.values == {(): 0}
+    await hub.stop()
+    assert hub.name not in registry._collectors
 
 
 async def test_only_followers_of_a_key_get_its_events():
