@@ -83,6 +83,11 @@ async def _until_gone(receive: Receive) -> None:
 
 def _bound_the_kernels_share(transport: asyncio.Transport) -> None:
     known = transport.get_extra_info("socket")
-    if known is not None and known.family in (socket.AF_INET, socket.AF_INET6):
-        with socket.socket(fileno=socket.dup(known.fileno())) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
+    if known is None or known.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        connection = socket.socket(fileno=socket.dup(known.fileno()))
+    except OSError:  # the client has gone already
+        return
+    with connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)

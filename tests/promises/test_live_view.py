@@ -1,6 +1,7 @@
 """The live view under fire: every client sees every transition once and in order, whatever is killed meanwhile."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sandbox.module import Module
@@ -127,6 +129,43 @@ def in_the_storm(
     check(cadenza, watchers)
     check_invariants(cadenza, ids)
     return watchers
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_a_thousand_clients_over_many_kills(cadenza, tmp_path):
+    in_the_storm(cadenza, tmp_path / "go", runs=30, clients=1_000, rounds=3, gap=4.0)
+
+
+def test_a_gateway_that_stops_tells_a_thousand_clients_and_is_gone_within_five_seconds(
+    cadenza, tmp_path
+):
+    rng = random.Random(0)
+    stopped, other = cadenza.service("gateway"), cadenza.service("gateway")
+    cadenza.service("executor", EXECUTOR__RUN_SLOTS="10")
+    go = tmp_path / "go"
+    ids = [talkative(cadenza, go) for _ in range(3)]
+    urls = [stopped.url]
+    watchers = [Watcher(urls, ids[n % 3], random.Random(rng.random())) for n in range(1_000)]
+    swarm = Swarm(watchers, rng, spread=1.0)
+    swarm.start()
+    cadenza.until(
+        lambda: all(watcher.seen for watcher in watchers), timeout=60, what="all to be connected"
+    )
+    urls[:] = [other.url]
+    begun = time.monotonic()
+    process = psutil.Process(stopped.pid)
+    process.terminate()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.wait_procs([process], timeout=20)
+    took = time.monotonic() - begun
+    go.touch()
+    swarm.join(timeout=90)
+    assert not swarm.is_alive() and swarm.error is None, repr(swarm.error)
+    assert took < 5, f"stopped after {took:.1f} s"
+    assert [watcher.notices for watcher in watchers] == [["stopping"]] * 1_000
+    cadenza.wait_final(*ids, timeout=30)
+    check(cadenza, watchers)
 
 
 def test_a_thousand_clients_over_killed_gateways_and_a_killed_executor(cadenza, tmp_path):
