@@ -5,7 +5,7 @@ drop its connection.
 
 import json
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shared.web.event_stream import CONNECTION
 
@@ -24,6 +24,18 @@ _REASONS = {
 }
 
 
+class Direct:
+    """`shared.web.event_stream.Connection`: the way to the connection that one request came by."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self.transport = cycle.transport
+        self._send = cycle.send
+
+    async def send_body(self, body: bytes) -> None:
+        """More of the answer that is under way; waits until there is room for it."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -33,13 +45,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
         self._in_head = True
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            self.scope["extensions"] = {CONNECTION: Direct(self.cycle)}  # type: ignore[dict-item]
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
