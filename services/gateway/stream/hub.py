@@ -122,6 +122,9 @@ class Hub:
                     drop(subscription)
             elif now > subscription.ends_at:
                 subscription.end(TIME_IS_UP)
+            elif subscription.heard:
+                subscription.heard = False
+                subscription.beat_at = self._next_beat(now)
             elif now > subscription.beat_at:
                 subscription.beat_at = self._next_beat(now)
                 subscription.wake()

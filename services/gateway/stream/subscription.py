@@ -32,6 +32,7 @@ class Subscription:
         "catching_up",
         "cut",
         "ends_at",
+        "heard",
         "highest",
         "sending_since",
         "tenant",
@@ -46,6 +47,8 @@ class Subscription:
         """The reader reads the documents just now."""
         self.behind = False
         """Something was forgotten: the documents have to be read again."""
+        self.heard = False
+        """Something came since the timer looked last: the connection needs no sign of life."""
         self.sending_since: float | None = None
         """Since when the connection has not taken what it was given."""
         self.beat_at = self.ends_at = float("inf")
@@ -71,6 +74,7 @@ class Subscription:
                 return
             self._forget()
             self.behind = True
+        self.heard = True
         self._items.append(told)
         self._bytes += size
         self.wake()

@@ -130,9 +130,15 @@ async def test_one_timer_looks_after_all():
         stalled.abort, stalled.sending_since = Mock(), now
         hub.tick(now + 4)
         assert (stalled.cut, stalled.abort.called) == (None, False)
+        hub.receive(b"run", event().body())
+        assert sequences(await silent.news()) == [BASE + 1]
         waiting = asyncio.create_task(silent.news())
         await asyncio.sleep(0)
-        hub.tick(now + 11)
+        hub.tick(now + 10.5)
+        hub.tick(now + 15)
+        await asyncio.sleep(0)
+        assert not waiting.done(), "it has just heard something"
+        hub.tick(now + 21)
         assert await waiting == [], "a sign of life is due"
         assert (stalled.cut, stalled.abort.called) == (GONE, True)
         hub.tick(now + 1_001)
