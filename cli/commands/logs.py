@@ -1,5 +1,6 @@
 """`cadenza logs`: what a run's steps wrote, from the start or as it comes."""
 
+import difflib
 import json
 from collections.abc import Callable
 from typing import Annotated
@@ -7,10 +8,12 @@ from typing import Annotated
 import typer
 
 from cli.client import Client, Json
-from cli.exits import FAILED, PASSED
+from cli.exits import FAILED, PASSED, Usage
 from cli.live import print_lines, print_log
 from cli.options import ApiKey, AsJson, ExecutionId, Url, gateway
 from cli.output import console, print_json
+
+_NAMED = 20  # steps that a refusal names
 
 
 def logs(
@@ -18,7 +21,7 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
     ] = False,
-    step: Annotated[str | None, typer.Option(help="Only this step.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only this step: its name or number.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only stdout or stderr.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
@@ -26,9 +29,10 @@ def logs(
 ) -> int:
     """Show the output of a run's steps."""
     with gateway(url, api_key) as client:
+        number = None if step is None else _number_of(client, execution_id, step)
         if follow:
             return _follow(
-                client, execution_id, step, stream, tell=_json_line if as_json else _lines
+                client, execution_id, number, stream, tell=_json_line if as_json else _lines
             )
         chunks = client.items(f"/v1/executions/{execution_id}/logs", step=step, stream=stream)
         if as_json:
@@ -39,10 +43,24 @@ def logs(
     return PASSED
 
 
+def _number_of(client: Client, execution_id: str, step: str) -> int:
+    """The step of this name or number. Raises Usage, naming the steps that there are."""
+    names = [one["step_name"] for one in client.items(f"/v1/executions/{execution_id}/steps")]
+    if step.isascii() and step.isdigit():
+        if 1 <= int(step) <= len(names):
+            return int(step)
+    elif step in names:
+        return names.index(step) + 1
+    near = difflib.get_close_matches(step, names, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    known = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    raise Usage(f"The run has no step '{step}'{hint} Its steps: {known}.")
+
+
 def _follow(
     client: Client,
     execution_id: str,
-    step: str | None,
+    step: int | None,
     stream: str | None,
     *,
     tell: Callable[[Json], None],
@@ -55,7 +73,7 @@ def _follow(
             ended = message.data.get("status")
         if message.event != "step.log":
             continue
-        if step in (None, message.data.get("step_name")) and stream in (None, data.get("stream")):
+        if step in (None, message.data.get("step_id")) and stream in (None, data.get("stream")):
             tell(message.data)
     return PASSED if ended == "completed" else FAILED
 

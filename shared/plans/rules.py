@@ -51,12 +51,13 @@ def _unknown_needs(step: Step, places: Mapping[str, int], prefix: str) -> Iterat
             yield FieldError(field, "unknown_step", _unknown(need, places))
 
 
-def _unknown(name: str, names: Iterable[str]) -> str:
+def _unknown(name: str, names: Iterable[str], *, kind: str = "step") -> str:
     known = list(names)
     # Only near the length of the name: comparing one with thousands of others would take a second.
     candidates = [other for other in known if abs(len(other) - len(name)) <= 3][:500]
     near = difflib.get_close_matches(name, candidates, n=1)
-    return f"there is no step '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"there is no {kind} '{printable(name)}'{hint}"
 
 
 def _cycles(
@@ -139,6 +140,29 @@ def check_references(
             except BadReference as error:
                 errors.append(FieldError(field, "bad_reference", error.message))
     return errors
+
+
+def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
+    """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
+    if not inputs:
+        return []
+    texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
+    known = {*plan.inputs, *_inputs_in(texts)}
+    errors = []
+    for name in inputs if known else ():
+        if name not in known:
+            message = _unknown(name, sorted(known), kind="input")
+            errors.append(FieldError(f"inputs.{printable(name)}", "unknown_input", message))
+    return errors
+
+
+def _inputs_in(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        try:
+            found = references_of(text)
+        except BadReference:
+            continue  # said elsewhere
+        yield from (reference.name for reference in found if reference.root == "inputs")
 
 
 def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +18,7 @@ import pytest
 
 from sandbox.module import Module
 from shared.ids import derived_id
-from tests.builders.watchers import Watcher, problems
+from tests.builders.watchers import KEY, Watcher, problems
 from tests.promises.platform import Platform, check_invariants
 from tests.promises.processes import shell
 
@@ -129,6 +132,40 @@ def in_the_storm(
     check(cadenza, watchers)
     check_invariants(cadenza, ids)
     return watchers
+
+
+@pytest.mark.parametrize("command", [["logs", "-f", "--json"], ["run", "--follow", "--json"]])
+def test_the_command_line_follows_a_run_over_a_killed_gateway(cadenza, tmp_path, command):
+    gateway = cadenza.service("gateway")
+    cadenza.service("executor")
+    go, said = tmp_path / "go", tmp_path / "said"
+    argument = talkative(cadenza, go) if command[0] == "logs" else _plan_file(tmp_path, go)
+    environment = {**os.environ, "CADENZA_URL": gateway.url, "CADENZA_API_KEY": KEY}
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", *command, argument], stdout=out, env=environment
+        )
+    try:
+        cadenza.until(
+            lambda: cadenza.database.execution_logs.count_documents({}) > 1, what="the first lines"
+        )
+        restart(gateway)
+        go.touch()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    if command[0] == "run":
+        assert json.loads(said.read_text())["status"] == "completed"
+    else:
+        told = [json.loads(line)["data"]["chunk"] for line in said.read_text().splitlines()]
+        assert sorted(told) == sorted(stored(cadenza, argument)[1])
+
+
+def _plan_file(folder: Path, go: Path) -> str:
+    wait = shell(f"while [ ! -e {go} ]; do echo line; sleep 0.3; done")
+    (folder / "plan.json").write_text(json.dumps({"name": "a plan", "steps": [wait]}))
+    return str(folder / "plan.json")
 
 
 @pytest.mark.chaos
