@@ -172,6 +172,7 @@ def _bounds(group: GatewayGroup) -> Bounds:
         heartbeat=group.heartbeat_seconds,
         life=group.stream_seconds,
         stall=group.stream_stall_seconds,
+        clients=group.stream_clients,
     )
 
 

@@ -41,6 +41,9 @@ class Connection(Protocol):
 class Source(Protocol):
     """Where the frames come from."""
 
+    nothing_left: bool
+    """There is nothing to stream and never will be: 204, on which a browser's `EventSource` stops coming back."""
+
     async def next(self) -> bytes | None:
         """Whole frames; None at the end."""
         ...
@@ -65,6 +68,9 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._opened as source:
+            if source.nothing_left:
+                await Response(status_code=204)(scope, receive, send)
+                return
             connection: Connection | None = (scope.get("extensions") or {}).get(CONNECTION)
             if connection is not None:
                 _bound_the_kernels_share(connection.transport)

@@ -13,6 +13,7 @@ _STREAM = {
     "description": "One event per state change and log chunk, then the end after `run.finished`.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
+_NOTHING_LEFT = {"description": "The client has seen this run to its end."}
 
 
 def build_router(views: Views) -> APIRouter:
@@ -22,7 +23,7 @@ def build_router(views: Views) -> APIRouter:
     @router.get(
         "/events",
         response_class=EventStream,
-        responses={200: _STREAM},
+        responses={200: _STREAM, 204: _NOTHING_LEFT},
         summary="Follow a run live",
     )
     async def events(

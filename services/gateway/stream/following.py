@@ -39,6 +39,8 @@ class Following:
         self._execution_id = execution_id
         self.position = position
         self.ended = False
+        self.nothing_left = False
+        """The reader came back after it had read the run to its end."""
         self._known: tuple[int, Story] | None = None
 
     async def begin(self) -> None:
@@ -53,6 +55,8 @@ class Following:
             # the lines of an old run may have gone, then there is nothing left to miss
             if position.chunk > newest and (newest or not story.final):
                 raise refusal("is ahead of the lines of this run")
+        if story.final and 0 < story.last <= position.sequence:
+            self.nothing_left = not await self._lines_left()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """What happened and happens, several frames at a time. Ends after `run.finished`, or with a notice."""
@@ -68,10 +72,17 @@ class Following:
                     async for frames in self._live(news):
                         yield frames
         except CadenzaError as error:
+            self._subscription.end(error.code)
             yield encoding.reconnect(error.code)
             return
         if not self.ended:
             yield encoding.reconnect(self._subscription.cut or "")
+
+    async def _lines_left(self) -> bool:
+        page = await self._stories.logs(
+            self._tenant, self._execution_id, after=self.position.whole_until, size=FIRST_PAGE
+        )
+        return any(self.position.lacks(int(log.event.data["chunk"])) for log in page.chunks)
 
     def _plain(self, news: Sequence[Told]) -> bytes | None:
         """The frame of one event that simply comes next, which is nearly all of what a reader gets."""

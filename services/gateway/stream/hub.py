@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from services.gateway.stream.encoding import Told
 from services.gateway.stream.subscription import GONE, STOPPING, TIME_IS_UP, Subscription
+from shared.errors import Overloaded
 from shared.events.execution import ExecutionEvent
 from shared.observability.instruments import SSE_CLIENTS
 from shared.observability.metrics import REGISTRY
@@ -35,6 +36,7 @@ class Bounds:
     heartbeat: float = 15.0
     life: float = 600.0
     stall: float = 20.0
+    clients: int = 5_000
 
 
 class Hub:
@@ -45,6 +47,7 @@ class Hub:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._followers: dict[str, set[Subscription]] = defaultdict(set)
+        self._count = 0
         self._open = True
         self._nobody = asyncio.Event()
         self._nobody.set()
@@ -76,16 +79,19 @@ class Hub:
     @property
     def followers(self) -> int:
         """How many subscriptions there are."""
-        return sum(map(len, self._followers.values()))
+        return self._count
 
     @contextmanager
     def subscription(self, key: str, *, tenant: str) -> Iterator[Subscription]:
-        """Follow a key while the context lasts."""
+        """Follow a key while the context lasts. Raises Overloaded."""
+        if self._count >= self._bounds.clients:
+            raise Overloaded("too many clients follow runs here", retry_after=random.randint(2, 10))
         bounds, now = self._bounds, asyncio.get_running_loop().time()
         subscription = Subscription(tenant, max_items=bounds.items, max_bytes=bounds.bytes)
         subscription.beat_at = self._next_beat(now)
         subscription.ends_at = now + bounds.life * random.uniform(0.9, 1.0)
         self._followers[key].add(subscription)
+        self._count += 1
         self._nobody.clear()
         if not self._open:
             subscription.end(STOPPING)
@@ -93,6 +99,7 @@ class Hub:
             yield subscription
         finally:
             self._followers[key].discard(subscription)
+            self._count -= 1
             if not self._followers[key]:
                 del self._followers[key]
             if not self._followers:

@@ -67,6 +67,10 @@ class Position:
         """The last chunk before which none is missing."""
         return min(self.holes, default=self.chunk + 1) - 1
 
+    def lacks(self, chunk: int) -> bool:
+        """True when this chunk has not been delivered."""
+        return chunk > self.chunk or chunk in self.holes
+
     def misses(self, event: ExecutionEvent) -> bool:
         """True when something before this event has not been delivered: it is in the documents, or about to be."""
         if event.type in UNNUMBERED:

@@ -9,12 +9,18 @@ from services.gateway.stream.hub import Hub
 from services.gateway.stream.position import Position
 from services.gateway.stream.stories import Stories
 from services.gateway.stream.subscription import GONE, Subscription
+from shared.observability.instruments import STREAMS_ENDED
+
+RUN_FINISHED = "run finished"
 
 
 class View:
     """Frames for one client, as fast as it takes them."""
 
-    def __init__(self, frames: AsyncIterator[bytes], subscription: Subscription) -> None:
+    def __init__(
+        self, frames: AsyncIterator[bytes], subscription: Subscription, *, nothing_left: bool
+    ) -> None:
+        self.nothing_left = nothing_left
         self._frames = frames
         self._subscription = subscription
         self._time = asyncio.get_running_loop().time
@@ -46,7 +52,7 @@ class Views:
     async def open(self, tenant: str, execution_id: str, position: Position) -> AsyncIterator[View]:
         """Subscribe first, read what is stored after it: so nothing falls between the two.
 
-        Raises NotFound, InvalidRequest, StorageUnavailable.
+        Raises NotFound, InvalidRequest, StorageUnavailable, Overloaded.
         """
         with self._hub.subscription(execution_id, tenant=tenant) as subscription:
             following = Following(
@@ -54,4 +60,7 @@ class Views:
             )
             await following.begin()
             async with aclosing(following.frames()) as frames:
-                yield View(frames, subscription)
+                try:
+                    yield View(frames, subscription, nothing_left=following.nothing_left)
+                finally:
+                    STREAMS_ENDED.add(1, subscription.cut or RUN_FINISHED)

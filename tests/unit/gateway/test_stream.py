@@ -13,7 +13,7 @@ from services.gateway.stream.encoding import Told
 from services.gateway.stream.hub import Bounds, Hub
 from services.gateway.stream.position import Position
 from services.gateway.stream.subscription import GONE, STOPPING, TIME_IS_UP, TOO_SLOW
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, Overloaded
 from shared.events.execution import ExecutionEvent
 from shared.observability import metrics
 from shared.observability.instruments import SSE_CLIENTS
@@ -118,6 +118,17 @@ async def test_a_closed_hub_cuts_everybody_off_and_drops_who_does_not_go(monkeyp
         with hub.subscription("run", tenant="demo") as late:
             assert (early.cut, late.cut) == (STOPPING, STOPPING)
         dropped.assert_called_once_with()
+
+
+async def test_only_so_many_may_follow():
+    hub = Hub(Bounds(clients=1))
+    with hub.subscription("run", tenant="demo"):
+        with pytest.raises(Overloaded) as refused, hub.subscription("x", tenant="demo"):
+            pass
+        assert 2 <= refused.value.retry_after <= 10
+    with hub.subscription("x", tenant="demo"):
+        assert hub.followers == 1
+    assert hub.followers == 0
 
 
 async def test_one_timer_looks_after_all():
