@@ -16,7 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sandbox.kafka import Kafka
 from sandbox.module import Module
+from sandbox.mongo import Mongo
 from shared.ids import derived_id
 from tests.builders.watchers import KEY, Watcher, problems
 from tests.promises.platform import Platform, check_invariants
@@ -102,9 +104,18 @@ def talkative(cadenza: Platform, until: Path) -> str:
 
 
 def in_the_storm(
-    cadenza: Platform, go: Path, *, runs: int, clients: int, rounds: int, gap: float
+    cadenza: Platform,
+    go: Path,
+    *,
+    runs: int,
+    clients: int,
+    rounds: int,
+    gap: float,
+    parts: Sequence[Kafka | Mongo] = (),
 ) -> list[Watcher]:
-    """All clients follow while gateways and executor are killed; what each saw is held against what is stored."""
+    """All clients follow while gateways and executor (and `parts`) are killed; what each saw is held against what is
+    stored.
+    """
     print("seed", SEED)
     rng = random.Random(SEED)
     gateways = [cadenza.service("gateway") for _ in range(2)]
@@ -120,6 +131,10 @@ def in_the_storm(
         for gateway in gateways:
             time.sleep(rng.uniform(0.5, 1.5) * gap)  # what is broken, is broken at random moments
             restart(gateway)
+        for part in parts:
+            part.kill()
+            time.sleep(rng.uniform(0.5, 1.5) * gap)
+            part.start()
         os.kill(executor.pid or 0, signal.SIGKILL)
         executor.kill()
         executor = cadenza.service("executor", EXECUTOR__RUN_SLOTS="40")
@@ -172,6 +187,15 @@ def _plan_file(folder: Path, go: Path) -> str:
 @pytest.mark.timeout(600)
 def test_a_thousand_clients_over_many_kills(cadenza, tmp_path):
     in_the_storm(cadenza, tmp_path / "go", runs=30, clients=1_000, rounds=3, gap=4.0)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_a_thousand_clients_over_a_killed_broker_and_a_killed_database(
+    fragile, own_kafka, own_mongo, tmp_path
+):
+    parts = [own_kafka, own_mongo]
+    in_the_storm(fragile, tmp_path / "go", runs=8, clients=1_000, rounds=1, gap=3.0, parts=parts)
 
 
 def test_a_gateway_that_stops_tells_a_thousand_clients_and_is_gone_within_five_seconds(
