@@ -22,6 +22,7 @@ def build_router(views: Views) -> APIRouter:
 
     @router.get(
         "/events",
+        status_code=200,
         response_class=EventStream,
         responses={200: _STREAM, 204: _NOTHING_LEFT},
         summary="Follow a run live",
