@@ -6,18 +6,21 @@ stream is taken up again where it broke (`Last-Event-ID`).
 
 import ipaddress
 import json
+import random
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
-from cli.exits import Refused, Unreachable
+from cli.exits import UNREACHABLE, Refused, Unreachable
 from cli.sse import Message, messages
 
 Json = dict[str, Any]
-_PATIENCE_SECONDS = 60.0  # how long a stream may stay broken before following it is given up
+T = TypeVar("T")
+_PATIENCE_SECONDS = 60.0  # how long the gateway may be away before following a run is given up
+_RETRY_MS = 500
 
 
 class Client:
@@ -73,9 +76,13 @@ class Client:
         """The life of an execution, until its end; broken connections are taken up again."""
         path = f"/v1/executions/{execution_id}/events"
         broken_since: float | None = None
+        retry_ms = _RETRY_MS
         while True:
             try:
                 for message in self._stream(path, after):
+                    retry_ms = message.retry_ms or retry_ms
+                    if message.event in ("", "reconnect"):
+                        continue
                     broken_since, after = None, message.id or after
                     yield message
                     if message.event == "run.finished":
@@ -84,7 +91,18 @@ class Client:
                 broken_since = broken_since or time.monotonic()
                 if time.monotonic() - broken_since > _PATIENCE_SECONDS:
                     raise self._unreachable(error) from None
-            time.sleep(0.5)
+            time.sleep(retry_ms / 1000)
+
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """The answer, asked for again while the gateway is away for a moment. For what changes nothing."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return ask()
+            except (Refused, Unreachable) as error:
+                if error.code != UNREACHABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_MS / 1000 * random.uniform(1, 2))
 
     def _stream(self, path: str, after: str | None) -> Iterator[Message]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})

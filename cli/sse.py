@@ -13,10 +13,12 @@ class Message:
     event: str
     data: dict[str, Any]
     id: str | None = None
+    retry_ms: int | None = None
+    """How long to wait before coming back after the stream has ended; may come without an event."""
 
 
 def messages(lines: Iterable[str]) -> Iterator[Message]:
-    """Messages in order; comments and messages without JSON data are left out."""
+    """Messages in order; comments are left out. One without JSON data has no event and tells at most `retry_ms`."""
     fields: dict[str, str] = {}
     for line in lines:
         if not line:
@@ -33,12 +35,17 @@ def messages(lines: Iterable[str]) -> Iterator[Message]:
 
 
 def _message(fields: dict[str, str]) -> Message | None:
-    if "data" not in fields:
-        return None
+    data, retry = _data(fields.get("data", "")), fields.get("retry", "")
+    retry_ms = int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 8 else None
+    if data is None:
+        return Message("", {}, retry_ms=retry_ms) if retry_ms else None
+    event = fields.get("event") or str(data.get("type", "message"))
+    return Message(event, data, fields.get("id"), retry_ms)
+
+
+def _data(text: str) -> dict[str, Any] | None:
     try:
-        data = json.loads(fields["data"])
+        data = json.loads(text)
     except ValueError:
         return None
-    if not isinstance(data, dict):
-        return None
-    return Message(fields.get("event") or str(data.get("type", "message")), data, fields.get("id"))
+    return data if isinstance(data, dict) else None

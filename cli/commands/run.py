@@ -62,9 +62,9 @@ def follow_run(
         for _ in client.events(execution_id):
             pass
     else:
-        view = RunView(client.items(f"{path}/steps"))
+        view = RunView(client.patiently(lambda: list(client.items(f"{path}/steps"))))
         follow(console, client.events(execution_id), view)
-    return client.get(path), list(client.items(f"{path}/steps"))
+    return client.patiently(lambda: (client.get(path), list(client.items(f"{path}/steps"))))
 
 
 def _follow(client: Client, execution_id: str, *, junit: Path | None, as_json: bool) -> int:
@@ -72,7 +72,8 @@ def _follow(client: Client, execution_id: str, *, junit: Path | None, as_json: b
         console.print(f"execution [bold]{execution_id}[/]")
     execution, steps = follow_run(client, execution_id, console=None if as_json else console)
     if junit is not None:
-        chunks = list(client.items(f"/v1/executions/{execution_id}/logs"))
+        path = f"/v1/executions/{execution_id}/logs"
+        chunks = client.patiently(lambda: list(client.items(path)))
         write_junit(junit, execution, steps, chunks)
     if as_json:
         print_json(execution | {"steps": steps})

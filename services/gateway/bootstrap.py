@@ -21,9 +21,9 @@ from services.gateway.requests import WorkRequests
 from services.gateway.routes import details, events, executions, extractions, scans, webhooks
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
-from services.gateway.stream.following import Following
-from services.gateway.stream.hub import Hub, Subscription
-from services.gateway.stream.position import Position
+from services.gateway.stream.hub import Bounds, Hub
+from services.gateway.stream.stories import Stories
+from services.gateway.stream.viewing import Views
 from services.gateway.submission import RunRequests
 from shared.clock import Clock, SystemClock
 from shared.events.execution import ExecutionEvent
@@ -82,7 +82,7 @@ def build_app(
         sender = publisher = KafkaEventPublisher(settings.kafka)
         resources.append(publisher)
     direct = DirectPublication(sender, accepted, clock=clock)
-    hub = Hub(queue_size=group.stream_queue)
+    hub = Hub(_bounds(group))
     resources += [direct, Backlog(accepted, clock=clock), _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
@@ -104,7 +104,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(group, runs, reader, views, accepted, hub),
+            *_run_routers(runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -168,28 +168,28 @@ def _run_requests(
 
 
 def _run_routers(
-    group: GatewayGroup,
     runs: RunRequests,
     reader: ExecutionReader,
     views: MongoExecutions,
     accepted: AcceptedEvents,
     hub: Hub,
 ) -> list[APIRouter]:
-    def follow(subscription: Subscription, execution_id: str, position: Position) -> Following:
-        return Following(
-            views,
-            accepted,
-            subscription,
-            execution_id=execution_id,
-            position=position,
-            heartbeat_seconds=group.heartbeat_seconds,
-        )
-
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
-        events.build_router(reader, hub, follow, stream_seconds=group.stream_seconds),
+        events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _bounds(group: GatewayGroup) -> Bounds:
+    return Bounds(
+        items=group.stream_queue,
+        bytes=group.stream_queue_bytes,
+        heartbeat=group.heartbeat_seconds,
+        life=group.stream_seconds,
+        stall=group.stream_stall_seconds,
+        clients=group.stream_clients,
+    )
 
 
 def _work_routers(

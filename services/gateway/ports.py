@@ -156,6 +156,10 @@ class Histories(Protocol):
         """Chunks numbered above `after`, in order."""
         ...
 
+    async def newest_chunk(self, tenant: str, execution_id: str) -> int:
+        """The highest number of a chunk that is stored, whether it counts or not; 0 when there is none."""
+        ...
+
 
 class Scans(Protocol):
     """The scanner's documents, read only."""

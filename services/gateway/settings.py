@@ -33,9 +33,15 @@ class GatewayGroup(Group):
     heartbeat_seconds: float = Field(15.0, gt=0)
     """Silence on an event stream before a comment is sent and the documents are looked at again."""
     stream_seconds: float = Field(600.0, gt=0)
-    """Longest life of one event stream; the client is told to come back. Caps memory and spreads load."""
+    """Longest life of one event stream; the client is told to come back. Spreads the load over replicas."""
+    stream_clients: int = Field(5_000, gt=0)
+    """Clients that may follow runs at once; further ones get 503 with `Retry-After`. Each costs about 40 KB."""
     stream_queue: int = Field(512, gt=0)
     """Events that may wait for one slow client before it is cut off and told to come back."""
+    stream_queue_bytes: int = Field(1 << 20, gt=0)
+    """The same in bytes: a chunk of log lines is up to 64 KiB of text."""
+    stream_stall_seconds: float = Field(20.0, gt=0)
+    """A client whose connection takes nothing for this long is dropped with all that waits for it."""
 
 
 class GatewaySettings(ServiceSettings):

@@ -17,7 +17,8 @@ from shared.work.events import to_document
 from shared.work.ports import PendingEvent
 
 KEPT_CHANGES = 16
-KEPT_TRANSITIONS = 64
+KEPT_TRANSITIONS = 256
+"""More than a step of the most tries that a plan may ask for has: a follower who comes back late finds all of them."""
 
 
 class InvalidChange(PermanentError):

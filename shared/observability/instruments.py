@@ -15,6 +15,12 @@ HTTP_REQUESTS = REGISTRY.histogram(
     "status",
 )
 SSE_CLIENTS = REGISTRY.gauge("cadenza.sse.clients", "{client}", "Open event streams.")
+STREAMS_ENDED = REGISTRY.counter(
+    "cadenza.sse.ended",
+    "{stream}",
+    "Event streams that ended: with their run, or because their client is gone or has to come back.",
+    "reason",
+)
 
 # --- gateway: accepting and publishing ---
 REQUESTS_ACCEPTED = REGISTRY.counter(

@@ -52,8 +52,9 @@ def _unknown_needs(step: Step, places: Mapping[str, int], prefix: str) -> Iterat
             yield FieldError(field, "unknown_step", _unknown(need, places))
 
 
-def _unknown(name: str, names: Iterable[str]) -> str:
-    return f"there is no step '{shown(name)}'{hint(name, names)}"
+def _unknown(name: str, names: Iterable[str], *, kind: str = "step") -> str:
+    known = list(names)
+    return f"there is no {kind} '{shown(name)}'{hint(name, known)}"
 
 
 def _cycles(
@@ -143,6 +144,32 @@ def _wrong_references(
                         yield FieldError(field, *wrong)
             except BadReference as error:
                 yield FieldError(field, "bad_reference", error.message)
+
+
+def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
+    """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
+    if not inputs:
+        return []
+    texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
+    known = {*plan.inputs, *_inputs_in(texts)}
+    return first(
+        FieldError(
+            f"inputs.{printable(name)}",
+            "unknown_input",
+            _unknown(name, sorted(known), kind="input"),
+        )
+        for name in (inputs if known else ())
+        if name not in known
+    )
+
+
+def _inputs_in(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        try:
+            found = references_of(text)
+        except BadReference:
+            continue  # said elsewhere
+        yield from (reference.name for reference in found if reference.root == "inputs")
 
 
 def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:

@@ -24,6 +24,7 @@ from shared.plans.plan import Plan, RunSubmission
 from shared.plans.rules import (
     check_environment,
     check_graph,
+    check_inputs,
     check_names,
     check_references,
     topological,
@@ -54,6 +55,8 @@ def validate_submission(raw: Any) -> RunSubmission:
         errors += beyond_limits(submission.inputs, "inputs")
         errors += beyond_limits(submission.metadata, "metadata")
     errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    if not any(error.field.startswith("inputs") for error in errors):
+        errors += check_inputs(submission.plan, submission.inputs)
     _refuse(errors)
     return submission
 

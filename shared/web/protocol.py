@@ -1,13 +1,16 @@
-"""uvicorn's HTTP protocol with three differences: the head of a request has a limit (httptools has none and would keep
+"""uvicorn's HTTP protocol with four differences: the head of a request has a limit (httptools has none and would keep
 a header of any length in memory), what is not HTTP is answered with a problem document too, and so is a request that
-does not come to its end: a caller who sends a byte now and then must not hold a connection for ever.
+does not come to its end: a caller who sends a byte now and then must not hold a connection for ever. An event stream
+may drop its connection.
 """
 
 import asyncio
 import json
 import re
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from shared.web.event_stream import CONNECTION
 
 MAX_HEAD_BYTES = 64 * 1024  # where reading stops; the exact limit is the middleware's
 TOO_LARGE = f"address and headers may have {MAX_HEAD_BYTES} bytes together"
@@ -40,6 +43,18 @@ def _without_offers(data: bytes) -> bytes:
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     return _OFFERS.sub(b"", head) + end + rest
+
+
+class Direct:
+    """`shared.web.event_stream.Connection`: the way to the connection that one request came by."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self.transport = cycle.transport
+        self._send = cycle.send
+
+    async def send_body(self, body: bytes) -> None:
+        """More of the answer that is under way; waits until there is room for it."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -76,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._since = self.loop.time()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            self.scope["extensions"] = {CONNECTION: Direct(self.cycle)}  # type: ignore[dict-item]
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

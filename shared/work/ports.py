@@ -13,7 +13,7 @@ queue beside the service's own:
     wanted                          how often it was asked for again while being worked on
     sequence                        last sequence given: epoch · 2³² + n
     events[]                        not yet on Kafka: {sequence, prev, type, at, data}
-    transitions[]                   the last 64 of them, published or not
+    transitions[]                   the last 256 of them, published or not
     applied[]                       the last 16 change ids
     parent_id, root_id, lane, rerun_of, wake_at, wake_keys, blocked_on, keys, labels
     created_at, updated_at, started_at, completed_at, duration_ms

@@ -165,6 +165,12 @@ class MongoExecutions:
             found = self._logs.find(query, LogView.projection()).sort("chunk", 1)
             return [LogView.from_document(document) async for document in found.limit(limit)]
 
+    async def newest_chunk(self, tenant: str, execution_id: str) -> int:
+        query = {"execution_id": execution_id, "tenant": tenant}
+        async with translated():
+            newest = self._logs.find(query, {"chunk": 1}).sort("chunk", -1)
+            return max([document["chunk"] async for document in newest.limit(1)], default=0)
+
     async def _fences(self, tenant: str, execution_id: str) -> Sequence[dict[str, Any]]:
         """What former owners wrote after recovery had taken over from them: it does not count."""
         document = await self._one(tenant, execution_id, {"log_fences": 1})

@@ -1,25 +1,25 @@
 """The story of one run from any point on: rebuilt from documents, then live, without a gap and without a repetition.
 
-The caller subscribes first and then reads the documents; what arrives twice is recognised by its number. A live event
-whose predecessor was not seen sends the reader back to the documents. So does silence, so that a run can be followed to
-its end while Kafka is away; and so does the end itself, because every log line is stored before the run is.
+The caller subscribes first and then the documents are read; what arrives twice is recognised by its number. A live
+event whose predecessor was not seen sends the reader back to the documents. So does silence, so that a run can be
+followed to its end while Kafka is away; and so does the end itself, because every log line is stored before the run is.
+
+Documents are not read at one moment: of two steps that run side by side, the later change may be seen and the earlier
+one not. So a change beyond what is known to be settled is told only when its predecessor was; else it waits for its
+turn, live or at the next reading.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from services.gateway.models import Accepted, LogFilter
-from services.gateway.ports import AcceptedEvents, Histories
-from services.gateway.stream.hub import Subscription
-from services.gateway.stream.position import Position
-from shared.events.execution import ExecutionEvent
-from shared.events.run import RunRequested
-from shared.ids import derived_id
-from shared.views.executions import event_of, log_event_of
-from shared.work.ports import FINAL
+from services.gateway.stream import encoding
+from services.gateway.stream.encoding import Told
+from services.gateway.stream.position import Position, refusal
+from services.gateway.stream.stories import FIRST_PAGE, Stories, Story
+from services.gateway.stream.subscription import Subscription
+from shared.errors import CadenzaError, TransientError
 
 FINISHED = "run.finished"
-LOG_PAGE = 50
-_ALL = LogFilter()
 
 
 class Following:
@@ -27,102 +27,162 @@ class Following:
 
     def __init__(
         self,
-        histories: Histories,
-        accepted: AcceptedEvents,
+        stories: Stories,
         subscription: Subscription,
         *,
         execution_id: str,
         position: Position,
-        heartbeat_seconds: float,
     ) -> None:
-        self._histories = histories
-        self._accepted = accepted
+        self._stories = stories
         self._subscription = subscription
         self._tenant = subscription.tenant
         self._execution_id = execution_id
-        self._heartbeat_seconds = heartbeat_seconds
         self.position = position
         self.ended = False
+        self.nothing_left = False
+        """The reader came back after it had read the run to its end."""
+        self._known: tuple[int, Story] | None = None
 
-    async def events(self) -> AsyncGenerator[ExecutionEvent | None, None]:
-        """What happened and happens; None for a while of silence. Ends after `run.finished`, or when cut off."""
-        async for event in self._from_documents():
-            yield event
-        while not self.ended and not self._subscription.cut:
-            live = await self._subscription.next(seconds=self._heartbeat_seconds)
-            if live is None or live.type == FINISHED or self.position.misses(live):
-                async for event in self._from_documents():
-                    yield event
-            if live is None:
-                yield None
-            elif self._take(live):
-                yield live
+    async def begin(self) -> None:
+        """Raises NotFound, or InvalidRequest for a position that this run has not come to."""
+        position, published = self.position, self._subscription.highest
+        story = await self._story(after=position.sequence - 1)
+        self._known = published, story
+        if position.sequence > story.last:
+            raise refusal("is ahead of this run")
+        if position.chunk:
+            newest = await self._stories.newest_chunk(self._tenant, self._execution_id)
+            # the lines of an old run may have gone, then there is nothing left to miss
+            if position.chunk > newest and (newest or not story.final):
+                raise refusal("is ahead of the lines of this run")
+        if story.final and 0 < story.last <= position.sequence:
+            self.nothing_left = not await self._lines_left()
 
-    async def _from_documents(self) -> AsyncIterator[ExecutionEvent]:
-        """Everything stored that is new, in order. Logs are read last: a finished run has all of its lines stored."""
-        changes = await self._changes()
-        after = min(self.position.holes, default=self.position.chunk + 1) - 1
-        while True:
-            logs = await self._histories.logs(
-                self._tenant, self._execution_id, _ALL, after=after, limit=LOG_PAGE
-            )
-            for log in logs:
-                while changes and changes[0].sequence <= log.sequence:
-                    if self._take(change := changes.pop(0)):
-                        yield change
-                if self._take(event := log_event_of(self._tenant, log)):
-                    yield event
-            if len(logs) < LOG_PAGE:
-                break
-            after = logs[-1].chunk
-        for change in changes:
-            if self._take(change):
-                yield change
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """What happened and happens, several frames at a time. Ends after `run.finished`, or with a notice."""
+        yield encoding.opening()
+        try:
+            async for frames in self._from_documents():
+                yield frames
+            while not self.ended and not self._subscription.cut:
+                news = await self._subscription.news()
+                if plain := self._plain(news):
+                    yield plain
+                else:
+                    async for frames in self._live(news):
+                        yield frames
+        except CadenzaError as error:
+            self._subscription.end(error.code)
+            yield encoding.reconnect(error.code)
+            return
+        if not self.ended:
+            yield encoding.reconnect(self._subscription.cut or "")
 
-    async def _changes(self) -> list[ExecutionEvent]:
-        history = await self._histories.history(self._tenant, self._execution_id)
-        if history is None:
-            return await self._rejection()
-        last = max((one.sequence for one in history.transitions), default=history.sequence)
-        if history.status in FINAL and last <= self.position.sequence:
-            self.ended = True  # the reader came back for what it has read to the end
-        steps = await self._histories.step_histories(
-            self._tenant, self._execution_id, self.position.sequence
+    async def _lines_left(self) -> bool:
+        page = await self._stories.logs(
+            self._tenant, self._execution_id, after=self.position.whole_until, size=FIRST_PAGE
         )
-        events = [
-            event_of(self._execution_id, self._tenant, transition)
-            for transition in history.transitions
-        ]
-        for step in steps:
-            events += [
-                event_of(self._execution_id, self._tenant, transition, step=step)
-                for transition in step.transitions
-            ]
-        return sorted(events, key=lambda event: event.sequence)
+        return any(self.position.lacks(int(log.event.data["chunk"])) for log in page.chunks)
 
-    async def _rejection(self) -> list[ExecutionEvent]:
-        """The end of a run that never became one."""
-        request = await self._accepted.find(self._tenant, RunRequested.topic, self._execution_id)
-        if request is None or request.rejected is None:
-            return []
-        return [_rejected(request)]
+    def _plain(self, news: Sequence[Told]) -> bytes | None:
+        """The frame of one event that simply comes next, which is nearly all of what a reader gets."""
+        if len(news) != 1 or news[0].event.type == FINISHED or self.position.misses(news[0].event):
+            return None
+        return news[0].frame(str(self.position)) if self.position.take(news[0].event) else None
 
-    def _take(self, event: ExecutionEvent) -> bool:
-        """Note the event as delivered; False when it was before. An end is an end, also when it is read again."""
-        if event.type == FINISHED:
+    async def _live(self, news: Sequence[Told]) -> AsyncGenerator[bytes, None]:
+        """Whatever has come, and what else has to be read for it."""
+        if not news:
+            if not self._subscription.cut:
+                async for frames in self._after_silence():
+                    yield frames
+            return
+        told: list[bytes] = []
+        for one in news:
+            if one.event.type == FINISHED or self.position.misses(one.event):
+                if told:
+                    yield b"".join(told)
+                    told.clear()
+                async for frames in self._from_documents():
+                    yield frames
+            self._tell(one, told)
+            if self.ended:
+                break
+        if told:
+            yield b"".join(told)
+
+    async def _after_silence(self) -> AsyncGenerator[bytes, None]:
+        """A sign of life, and what Kafka has not told. The database may be away as well: then it is asked later."""
+        try:
+            async for frames in self._from_documents():
+                yield frames
+        except TransientError:
+            pass
+        yield encoding.HEARTBEAT
+
+    async def _from_documents(self) -> AsyncGenerator[bytes, None]:
+        """Everything stored that is new, in order; once more when there was more meanwhile than could be kept."""
+        subscription = self._subscription
+        subscription.catching_up = True
+        try:
+            while True:
+                subscription.behind = False
+                async for frames in self._read_once():
+                    yield frames
+                if not subscription.behind or self.ended:
+                    return
+        finally:
+            subscription.catching_up = False
+
+    async def _read_once(self) -> AsyncGenerator[bytes, None]:
+        """Logs are read after the state: a finished run has all of its lines stored."""
+        published, story = self._known or await self._read_story()
+        self._known = None
+        if story.final and story.last <= self.position.sequence:
+            self.ended = True  # the reader came back for what it has read to the end
+        changes = deque(self._in_order(story, settled=max(published, story.settled)))
+        after, size = self.position.whole_until, FIRST_PAGE
+        while not self._subscription.cut:
+            page = await self._stories.logs(
+                self._tenant, self._execution_id, after=after, size=size
+            )
+            told: list[bytes] = []
+            for log in page.chunks:
+                while changes and changes[0].event.sequence <= log.event.sequence:
+                    self._tell(changes.popleft(), told)
+                self._tell(log, told)
+            if page.next_size is None:
+                for change in changes:
+                    self._tell(change, told)
+            if told:
+                yield b"".join(told)
+            if page.next_size is None:
+                return
+            after, size = int(page.chunks[-1].event.data["chunk"]), page.next_size
+
+    def _in_order(self, story: Story, *, settled: int) -> Iterable[Told]:
+        """New changes up to the first one of which it is not known whether something comes before it."""
+        reached = self.position.sequence
+        for told in story.events:
+            event = told.event
+            if event.sequence <= reached:
+                continue
+            if event.sequence > settled and event.prev is not None and event.prev > reached:
+                return
+            reached = event.sequence
+            yield told
+
+    async def _read_story(self) -> tuple[int, Story]:
+        """The story, and how far Kafka had come before it was read."""
+        published = self._subscription.highest
+        return published, await self._story(after=self.position.sequence)
+
+    async def _story(self, *, after: int) -> Story:
+        return await self._stories.story(self._tenant, self._execution_id, after=after)
+
+    def _tell(self, told: Told, frames: list[bytes]) -> None:
+        """Add the frame, unless it was delivered before. An end is an end, also when it is read again."""
+        if told.event.type == FINISHED:
             self.ended = True
-        return self.position.take(event)
-
-
-def _rejected(request: Accepted) -> ExecutionEvent:
-    return ExecutionEvent(
-        id=derived_id(request.subject, "rejected"),
-        tenant=request.tenant,
-        occurred_at=request.accepted_at,
-        type="run.finished",
-        execution_id=request.subject,
-        sequence=1,
-        status="failed",
-        reason="rejected",
-        data={"error": request.rejected},
-    )
+        if self.position.take(told.event):
+            frames.append(told.frame(str(self.position)))

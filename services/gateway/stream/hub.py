@@ -1,57 +1,42 @@
 """Fan-out within this process: events of a key go to those who follow that key, and to nobody else.
 
-A record is decoded once, and only when somebody follows its key. Each subscriber has a bounded queue; who does not keep
-up is cut off (its queue would be memory of ours) and told to come back.
+A record is decoded and encoded once, and only when somebody follows its key. One timer serves all subscriptions: signs
+of life, the end of a stream's time, connections that take nothing.
 """
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 from pydantic import ValidationError
 
+from services.gateway.stream.encoding import Told
+from services.gateway.stream.subscription import GONE, STOPPING, TIME_IS_UP, Subscription
+from shared.errors import Overloaded
 from shared.events.execution import ExecutionEvent
 from shared.observability.instruments import SSE_CLIENTS
 from shared.observability.metrics import REGISTRY
 
 log = structlog.get_logger(__name__)
 
+STOP_SECONDS = 2.0
+"""What clients get to take the notice that the process ends."""
 
-class Subscription:
-    """What one subscriber has not read yet. `cut` once it must come back: it was too slow, or the process ends."""
 
-    def __init__(self, tenant: str, *, size: int) -> None:
-        self.tenant = tenant
-        self._queue: asyncio.Queue[ExecutionEvent | None] = asyncio.Queue(size + 1)
-        self._size = size
-        self.cut = False
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one subscription may take; times in seconds."""
 
-    def put(self, event: ExecutionEvent) -> None:
-        """Queue the event, or cut the subscriber off."""
-        if self.cut or event.tenant != self.tenant:
-            return
-        if self._queue.qsize() >= self._size:
-            self.end()
-        else:
-            self._queue.put_nowait(event)
-
-    def end(self) -> None:
-        """Cut the subscriber off; what it has not read is dropped."""
-        if not self.cut:
-            self.cut = True
-            while not self._queue.empty():
-                self._queue.get_nowait()
-            self._queue.put_nowait(None)  # wakes whoever waits
-
-    async def next(self, *, seconds: float) -> ExecutionEvent | None:
-        """The next event; None when there was none for `seconds`, or when cut off."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._queue.get()
-        except TimeoutError:
-            return None
+    items: int = 512
+    bytes: int = 1 << 20
+    heartbeat: float = 15.0
+    life: float = 600.0
+    stall: float = 20.0
+    clients: int = 5_000
 
 
 class Hub:
@@ -59,20 +44,34 @@ class Hub:
 
     name = "live views"
 
-    def __init__(self, *, queue_size: int) -> None:
-        self._queue_size = queue_size
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._followers: dict[str, set[Subscription]] = defaultdict(set)
+        self._count = 0
         self._open = True
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        self._ticking = asyncio.create_task(self._tick(), name=self.name)
         REGISTRY.collect_with(self.name, self._tell)
 
     async def stop(self) -> None:
+        """End every stream with a notice; drop the connections that do not take it."""
         self._open = False
         REGISTRY.collect_with(self.name, None)
-        for followers in self._followers.values():
-            for subscription in followers:
-                subscription.end()
+        for subscription in self._all():
+            subscription.end(STOPPING)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._nobody.wait()
+        except TimeoutError:
+            for subscription in self._all():
+                drop(subscription)
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
 
     async def _tell(self) -> None:
         SSE_CLIENTS.set(self.followers)
@@ -80,21 +79,31 @@ class Hub:
     @property
     def followers(self) -> int:
         """How many subscriptions there are."""
-        return sum(map(len, self._followers.values()))
+        return self._count
 
     @contextmanager
     def subscription(self, key: str, *, tenant: str) -> Iterator[Subscription]:
-        """Follow a key while the context lasts."""
-        subscription = Subscription(tenant, size=self._queue_size)
+        """Follow a key while the context lasts. Raises Overloaded."""
+        if self._count >= self._bounds.clients:
+            raise Overloaded("too many clients follow runs here", retry_after=random.randint(2, 10))
+        bounds, now = self._bounds, asyncio.get_running_loop().time()
+        subscription = Subscription(tenant, max_items=bounds.items, max_bytes=bounds.bytes)
+        subscription.beat_at = self._next_beat(now)
+        subscription.ends_at = now + bounds.life * random.uniform(0.9, 1.0)
         self._followers[key].add(subscription)
+        self._count += 1
+        self._nobody.clear()
         if not self._open:
-            subscription.end()
+            subscription.end(STOPPING)
         try:
             yield subscription
         finally:
             self._followers[key].discard(subscription)
+            self._count -= 1
             if not self._followers[key]:
                 del self._followers[key]
+            if not self._followers:
+                self._nobody.set()
 
     def receive(self, key: bytes | None, value: bytes | None) -> None:
         """Take one message from the topic. Never blocks."""
@@ -104,9 +113,45 @@ class Hub:
         if not followers:
             return
         try:
-            event = ExecutionEvent.model_validate_json(value)
+            told = Told(ExecutionEvent.model_validate_json(value))
         except ValidationError as error:
             log.warning("live.unreadable_event", problems=error.error_count())
             return
-        for subscription in list(followers):
-            subscription.put(event)
+        for subscription in followers:
+            subscription.put(told)
+
+    def tick(self, now: float) -> None:
+        """Look after everybody once."""
+        for subscription in self._all():
+            since = subscription.sending_since
+            if since is not None:
+                if now - since > self._bounds.stall:
+                    drop(subscription)
+            elif now > subscription.ends_at:
+                subscription.end(TIME_IS_UP)
+            elif subscription.heard:
+                subscription.heard = False
+                subscription.beat_at = self._next_beat(now)
+            elif now > subscription.beat_at:
+                subscription.beat_at = self._next_beat(now)
+                subscription.wake()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, self._bounds.heartbeat / 4, self._bounds.life / 4))
+            self.tick(loop.time())
+
+    def _next_beat(self, now: float) -> float:
+        return now + self._bounds.heartbeat * random.uniform(0.75, 1.0)
+
+    def _all(self) -> list[Subscription]:
+        return [one for followers in self._followers.values() for one in followers]
+
+
+def drop(subscription: Subscription) -> None:
+    """Give the connection up with everything that it has not taken."""
+    subscription.end(GONE)
+    if subscription.abort is not None:
+        log.info("live.connection_dropped", tenant=subscription.tenant)
+        subscription.abort()

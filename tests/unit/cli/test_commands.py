@@ -143,10 +143,61 @@ def test_followed_logs_are_json_lines_for_programs(gateway, capsys):
 def test_logs_filter_is_the_gateways(gateway, capsys):
     play(gateway)
     assert run(["logs", RUN, "--step", "one", "--stream", "stderr"]) == PASSED
-    query = gateway.requests[0][2]
+    query = gateway.requests[-1][2]
     assert "step=one" in query
     assert "stream=stderr" in query
     assert "& b" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"], ["--json"]])
+def test_a_step_that_is_not_there_is_said_so(gateway, capsys, follow):
+    play(gateway)
+    for wrong, hint in (("nope", ""), ("onee", "; did you mean 'one'?"), ("2", "")):
+        assert run(["logs", RUN, "--step", wrong, *follow]) == USAGE
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err == f"cadenza: The run has no step '{wrong}'{hint or '.'} Its steps: one.\n"
+
+
+@pytest.mark.parametrize("step", ["one", "1"])
+def test_the_output_of_one_step_is_followed_by_its_name_or_number(gateway, capsys, step):
+    play(gateway)
+    assert run(["logs", "-f", RUN, "--step", step]) == PASSED
+    assert "one │ hello" in capsys.readouterr().out
+
+
+def test_following_goes_on_when_the_gateway_is_away_for_a_moment(gateway, plan, capsys):
+    """Before, within and after the stream."""
+    play(gateway)
+    seen, away = [], {"steps": 2, "run": 2}
+    steps, execution = (gateway.answers[f"GET /v1/executions/{RUN}{x}"] for x in ("/steps", ""))
+
+    def now_and_then(name, answer):
+        def give(_request):
+            away[name] -= 1
+            return (503, {"detail": "away"}) if away[name] >= 0 else answer
+
+        return give
+
+    def broken(request):
+        seen.append(request.headers.get("Last-Event-ID"))
+        if len(seen) == 2:
+            return 503, {"detail": "away"}
+        if len(seen) == 1:
+            request.stream(*events(("run.started", {"status": "running"})))
+            request.wfile.write(b'retry: 10\nevent: reconnect\ndata: {"reason": "stopping"}\n\n')
+        else:
+            request.stream((2, ("run.finished", {"status": "completed"})))
+        return None
+
+    gateway.answers |= {
+        f"GET /v1/executions/{RUN}/steps": now_and_then("steps", steps),
+        f"GET /v1/executions/{RUN}": now_and_then("run", execution),
+        f"GET /v1/executions/{RUN}/events": broken,
+    }
+    assert run(["run", str(plan), "--follow"]) == PASSED
+    assert seen == [None, "1", "1"]
+    assert "reconnect" not in capsys.readouterr().out
 
 
 def test_lists_follow_the_cursor_up_to_the_limit(gateway, capsys):

@@ -291,6 +291,31 @@ def test_an_input_of_the_run_counts_and_a_plan_alone_may_name_any():
     validate_submission(good)
 
 
+def test_an_input_that_the_plan_does_not_know_is_a_slip():
+    good = copy.deepcopy(GOOD)
+    good["plan"]["inputs"] = {"branch": "main", "depth": 1}
+    good["plan"]["env"] = {"COLOUR": "${{ inputs.colour }}"}
+    step(good, 0)["command"]["command"] = "echo ${{ inputs.ticket }}"
+    good["inputs"] = {"branch": "dev", "ticket": 5, "colour": "red"}
+    validate_submission(good)
+    good["inputs"] |= {"brnach": "dev", "\u202ex": 1}
+    with pytest.raises(InvalidRequest) as refused:
+        validate_submission(good)
+    first, second = refused.value.errors
+    assert (first.field, first.rule) == ("inputs.brnach", "unknown_input")
+    assert first.message == "there is no input 'brnach'; did you mean 'branch'?"
+    assert (second.field, second.message) == ("inputs.\\u202ex", "there is no input '\\u202ex'")
+
+
+def test_a_plan_that_knows_no_inputs_takes_any():
+    good = copy.deepcopy(GOOD)
+    good["plan"] |= {"inputs": {}, "env": {}}
+    good["plan"]["steps"] = [{"name": "a", "command": {"type": "noop"}}]
+    good["plan"]["strategy"] = {"type": "serial"}
+    good["inputs"] = {"anything": 1}
+    validate_submission(good)
+
+
 def test_an_argument_that_is_a_reference_may_have_any_type_until_it_runs():
     good = copy.deepcopy(GOOD)
     step(good, 1)["command"]["args"] = "${{ steps.build.outputs.arguments }}"
@@ -350,6 +375,7 @@ def test_endless_depth_is_no_crash():
 )
 def test_strange_but_faithful_json_is_kept(value):
     raw = copy.deepcopy(GOOD) | {"inputs": value, "metadata": value}
+    raw["plan"]["inputs"] |= dict.fromkeys(value)
     step(raw, 0)["input"] = value
     submission = validate_submission(raw)
     assert submission.inputs == submission.metadata == submission.plan.steps[0].input == value
