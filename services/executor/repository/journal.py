@@ -6,9 +6,10 @@ twice is the exception: its mark is durable before its effect.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -36,6 +37,8 @@ from shared.work.ports import Claim, LostLease, PendingEvent, first_sequence
 from shared.work.queue import MongoWork
 
 UNFINISHED = ["pending", "running"]
+AGAIN_SECONDS = 0.5
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -87,9 +90,9 @@ class MongoJournal:
         self._names = names
         if self._claim.epoch == 1:
             return []  # the first owner finds every step as it was queued
-        await self._stamp()
-        await self._fence_logs()
-        documents = await self._read()
+        await self._patiently(self._stamp)
+        await self._patiently(self._fence_logs)
+        documents = await self._patiently(self._read)
         lost = [doc for doc in documents if doc["status"] == "running"]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
         if lost:
@@ -297,16 +300,17 @@ class MongoJournal:
         }
 
     async def _stored(self, collection: GroupInsert, document: Mapping[str, Any]) -> None:
-        """Wait for as long as the database is away: logs and artifacts come before the step's end."""
+        """Logs and artifacts come before the step's end."""
+        with suppress(DuplicateDocument):  # an answer was lost, the document was not
+            await self._patiently(lambda: collection.insert(document))
+
+    async def _patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Wait for as long as the database is away; `action` may be taken any number of times."""
         while True:
             try:
-                await collection.insert(document)
-            except DuplicateDocument:
-                return  # an answer was lost, the document was not
+                return await action()
             except StorageUnavailable:
-                await self._stores.clock.sleep(0.5)
-            else:
-                return
+                await self._stores.clock.sleep(AGAIN_SECONDS)
 
     async def _announce(self, document: Mapping[str, Any]) -> None:
         event = ExecutionEvent(
