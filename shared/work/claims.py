@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared import crash
+from shared.errors import StorageUnavailable
 from shared.ids import new_id
 from shared.mongo.client import translated
 from shared.mongo.documents import faithful
@@ -32,10 +33,16 @@ class Claims:
             wanted = limit - len(taken)
             if wanted <= 0:
                 break
-            candidates = await self._candidates(wanted)
+            try:
+                candidates = await self._candidates(wanted)
+                more = await self._take(candidates) if candidates else []
+            except StorageUnavailable:
+                if not taken:
+                    raise
+                break  # what is ours already must be run: nobody else will before its lease is over
             if not candidates:
                 break
-            taken += await self._take(candidates)
+            taken += more
         return taken
 
     async def is_empty(self) -> bool:
