@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cli.exits import Unreachable
 from sandbox.addresses import Addresses
 from sandbox.settings import SandboxSettings
+from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.observability.logging import silent
 from shared.settings import AwsSettings, KafkaSettings, MongoSettings, ObjectsSettings, load
 
@@ -43,6 +45,22 @@ def targets() -> Targets:
 
 
 def run_quietly(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; drivers log nothing meanwhile."""
+    """The result of `work`; drivers log nothing meanwhile. Raises Unreachable."""
     with silent():
-        return asyncio.run(work)
+        try:
+            return asyncio.run(work)
+        except BrokerUnavailable as error:
+            where = targets().kafka.bootstrap_servers
+            raise Unreachable(
+                f"Kafka cannot be used at {where} ({error.message}): start it, or set KAFKA__BOOTSTRAP_SERVERS."
+            ) from error
+        except StorageUnavailable as error:
+            where = _without_password(targets().mongo.uri.get_secret_value())
+            raise Unreachable(
+                f"MongoDB cannot be used at {where} ({error.message}): start it, or set MONGO__URI."
+            ) from error
+
+
+def _without_password(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from shared.errors import ConfigurationError
 from shared.observability import logging, tracing
+from shared.observability.exporting import MetricsExport, ProcessMetrics
 from shared.ports import Resource
 from shared.runtime import Health, explain, run, serve
 from shared.security.secrets import secrets_of
@@ -69,7 +70,8 @@ def main(
 
     async def work() -> int:
         app = build(settings)
-        return await serve(app.resources, health=app.health, settings=settings.runtime)
+        metrics: list[Resource] = [ProcessMetrics(), MetricsExport(settings.telemetry, card.name)]
+        return await serve([*metrics, *app.resources], health=app.health, settings=settings.runtime)
 
     if arguments.check:
         return run(check)

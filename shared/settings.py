@@ -142,7 +142,9 @@ class TelemetrySettings(Group):
     log_format: Literal["json", "console"] = "json"
     """`console` is for people at a terminal."""
     otlp_endpoint: str | None = None
-    """Where traces go (OTLP over HTTP), such as `http://collector:4318`; None: they are made and dropped."""
+    """Where traces and metrics go (OTLP over HTTP), such as `http://collector:4318`; None: nowhere."""
+    metrics_seconds: float = Field(15.0, gt=0)
+    """How often metrics go to `otlp_endpoint`; `/metrics` answers at any time."""
     environment: str = "development"
     """Name of the environment; stands in every run's metadata."""
 

@@ -78,7 +78,9 @@ def show(
         print_json(told)
         return PASSED
     body, headers = told.pop("body"), told.pop("headers")
-    console.print(table(None, ("field", "value"), ((n, v) for n, v in told.items() if v != "")))
+    console.print(
+        table(None, ("field", "value"), ((n, v) for n, v in told.items() if v not in ("", None)))
+    )
     console.print(table("headers", ("name", "value"), headers.items()))
     if isinstance(body, str):
         console.print(body, markup=False, soft_wrap=True)

@@ -35,6 +35,7 @@ from shared.mongo.client import Database, Mongo
 from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -69,7 +70,8 @@ def build_app(
     health.add_check("mongo", mongo.check)
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
     health.add_check("kafka", publisher.check)
-    objects = build_store(settings.objects, settings.aws, mongo.database)
+    objects = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
+    health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
 
     # the queue, and everything that is written under its leases
@@ -123,6 +125,7 @@ def _loop(
     return WorkLoop(
         work,
         executor.run,
+        queue=queue.collection,
         slots=settings.executor.run_slots,
         poll_seconds=settings.executor.poll_seconds,
         lease_seconds=queue.lease_seconds,

@@ -12,6 +12,7 @@ from pathlib import Path
 from services.executor.models import LogLines, LogStream
 from services.executor.ports import Journal
 from shared.clock import Clock
+from shared.observability.instruments import LOG_BYTES
 
 GATHER_SECONDS = 0.1
 CHUNK_CHARACTERS = 64 * 1024
@@ -84,6 +85,7 @@ class StepLog:
             ]
             if lines:
                 await self._journal.logs(lines)
+                LOG_BYTES.add(sum(_size(line.text) for line in lines))
 
     def _chunks(self, stream: LogStream, text: str) -> list[LogLines]:
         now = self._clock.now()
@@ -113,6 +115,11 @@ class StepLog:
                 file.write(text)
         except OSError:  # the command has removed its folder, or put a link or a pipe there
             self._spoiled = True
+
+
+def _size(text: str) -> int:
+    """In UTF-8; a lone surrogate counts as one byte."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _never_waiting(path: str, flags: int) -> int:

@@ -35,6 +35,7 @@ from services.executor.processes.environment import EXECUTION_ID, build_environm
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
+from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
 from shared.security.redaction import Redactor
 
@@ -65,7 +66,9 @@ class StepRun:
                 await self._journal.step_started(
                     self._id, attempt, durable=not self._step.idempotent
                 )
+                begun = time.monotonic()
                 end = await self._try(attempt)
+                STEPS.record(time.monotonic() - begun, self._command_type(), end.status)
             end = replace(end, retry_count=number - 1)
             delay = self._delay(end, tries + number)
             if delay is None:
@@ -74,6 +77,11 @@ class StepRun:
             await self._pause(delay)
             if self._scope.stop.is_set():
                 return await self._ended(attempt, end)
+
+    def _command_type(self) -> str:
+        """As the plan names it, when there is such a type."""
+        named = str(self._step.command.get("type"))
+        return named if named in self._parts.commands else "unknown"
 
     async def _ended(self, attempt: str | None, end: StepEnd) -> StepEnd:
         await self._journal.step_finished(self._id, attempt, end)

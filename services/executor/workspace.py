@@ -1,16 +1,19 @@
-"""Folders that runs work in: `<work_dir>/<host>-<pid>-<start time>/<execution>.<epoch>/`.
+"""Folders that runs work in: `<work_dir>/<host>-<pid>-<random>/<execution>.<epoch>/`.
 
-Each process has its own root, so that a starting executor can remove what dead ones left behind. A run that moves to
-another owner begins with an empty working directory: what later steps need travels as outputs or artifacts.
+Each process has its own root and holds a lock on it for as long as it lives, so that a starting executor can remove
+what dead ones left behind: the kernel lets go of the lock when a process ends, whether or not anybody has waited for
+it yet, and a number that came round again or a clock that was set says nothing about it. A run that moves to another
+owner begins with an empty working directory: what later steps need travels as outputs or artifacts.
 """
 
+import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import structlog
 
 _ROUNDS = 3
@@ -28,17 +31,25 @@ class Workspace:
         self._work_dir = work_dir.resolve()
         self._host = host
         self._mode = 0o711 if shared else 0o700
-        self.root = self._work_dir / _mark(host, os.getpid())
+        self.root = self._work_dir / f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._lock: int | None = None
 
     async def start(self) -> None:
         """Raises OSError when the folder cannot be made."""
         self._work_dir.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        self.root.mkdir(mode=0o700, exist_ok=True)
+        # Until it is locked another that starts may take it for left behind.
+        while self._lock is None:
+            self.root.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                self._lock = _lock(self.root)
         self.root.chmod(self._mode)
 
     async def stop(self) -> None:
         _remove(self.root)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def folder_of(self, execution_id: str, epoch: int) -> Path:
         """Where a run may make its folder; it lies below one that only the executor's user may enter."""
@@ -49,10 +60,29 @@ class Workspace:
         _remove(folder)
 
     def _remove_leftovers(self) -> None:
-        for root in self._work_dir.glob(f"{self._host}-*"):
-            pid = root.name.removeprefix(f"{self._host}-").split("-")[0]
-            if pid.isdecimal() and root.name != _mark(self._host, int(pid)):
+        for root in self._work_dir.glob(f"{self._host}-[0-9]*-*"):
+            try:
+                lock = _lock(root)
+            except OSError:  # not ours, or no folder
                 _remove(root)
+                continue
+            if lock is not None:
+                _remove(root)
+                os.close(lock)
+
+
+def _lock(root: Path) -> int | None:
+    """A descriptor that holds `root` until it is closed; None when another process does, or the folder is gone.
+
+    Raises OSError where there can be no lock.
+    """
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    with suppress(BlockingIOError, FileNotFoundError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), root.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -85,11 +115,3 @@ def _open_folders(path: Path) -> None:
                 with suppress(OSError):
                     if not inner.is_symlink():
                         inner.chmod(0o700)
-
-
-def _mark(host: str, pid: int) -> str:
-    try:
-        started = int(psutil.Process(pid).create_time() * 1000)
-    except psutil.Error:
-        started = 0
-    return f"{host}-{pid}-{started}"

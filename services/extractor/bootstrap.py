@@ -35,6 +35,7 @@ from shared.mongo.client import Database, Mongo
 from shared.mongo.consumer_states import failure_window
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -70,12 +71,15 @@ def build_app(
     mongo = Mongo(settings.mongo)
     health.add_check("mongo", mongo.check)
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
+    health.add_check("kafka", publisher.check)
     parts = build_work(mongo.database, queue, publisher=publisher, owner=new_id(), clock=clock)
     resources: list[Resource] = [mongo, publisher, *parts.resources]
     if source is None:
         source = client = VirtuosoClient(group, clock=clock)
         resources.append(client)
-    store = store or build_store(settings.objects, settings.aws, mongo.database)
+    if store is None:
+        store = lake = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
+        health.add_check("objects", lake.check)
     keys = _Keys(group.lake_prefix)
     index = LakeIndex(store)
     extractions = MongoExtractions(mongo.database, clock=clock)
@@ -162,6 +166,7 @@ def _loop(
         work,
         worker.run,
         name="extractor",
+        queue=queue.collection,
         slots=group.slots,
         health=health,
         lease_seconds=queue.lease_seconds,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 
 from services.gateway.intake import Intake
+from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
 from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
@@ -33,6 +34,7 @@ from shared.kafka.tail import Tail
 from shared.mongo.client import Database, Mongo
 from shared.objects.factory import build_store
 from shared.objects.ports import ObjectStore
+from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
@@ -79,7 +81,7 @@ def build_app(
         resources.append(publisher)
     direct = DirectPublication(sender, accepted, clock=clock)
     hub = Hub(queue_size=group.stream_queue)
-    resources += [direct, _tail(settings, hub)]
+    resources += [direct, Backlog(accepted, clock=clock), _tail(settings, hub)]
 
     views = MongoExecutions(mongo.database)
     intake = Intake(
@@ -96,7 +98,8 @@ def build_app(
     reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
-    store = objects or build_store(settings.objects, settings.aws, mongo.database)
+    # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
+    store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,

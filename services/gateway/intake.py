@@ -19,6 +19,7 @@ from shared import crash
 from shared.clock import Clock
 from shared.errors import FieldError, InvalidRequest, Overloaded
 from shared.events.base import Event
+from shared.observability.instruments import REQUESTS_ACCEPTED
 from shared.ports import Audit
 
 MAX_KEY_LENGTH = 255
@@ -65,6 +66,7 @@ class Intake:
         for round_number in range(_ROUNDS):
             if await self._accepted.add(record):
                 crash.point("gateway.accepted")
+                REQUESTS_ACCEPTED.add(1, record.topic)
                 self._outbox.offer(record)
                 await self._audit.record(
                     tenant=record.tenant,

@@ -67,6 +67,10 @@ class AcceptedEvents(Protocol):
 
     async def settle(self, ids: Sequence[str]) -> None: ...
 
+    async def backlog(self) -> tuple[int, datetime | None]:
+        """How many requests are not on Kafka yet, and when the oldest of them was accepted."""
+        ...
+
     async def reopen(self, ids: Sequence[str]) -> None:
         """Publish these once more."""
         ...

@@ -48,6 +48,7 @@ def build_app(
     mongo = Mongo(settings.mongo)
     health.add_check("mongo", mongo.check)
     publisher = KafkaEventPublisher(settings.kafka, trace_headers=tracing.inject)
+    health.add_check("kafka", publisher.check)
     queue = repository.queue(lease_seconds=group.lease_seconds, renew_seconds=group.renew_seconds)
     parts = build_work(
         mongo.database, queue, publisher=publisher, owner=f"scanner/{new_id()}", clock=clock
@@ -107,6 +108,7 @@ def _loop(
         work,
         worker.run,
         name="scanner",
+        queue=queue.collection,
         slots=group.max_scans,
         health=health,
         poll_seconds=group.poll_seconds,

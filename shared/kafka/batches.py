@@ -10,6 +10,7 @@ dropped and not committed, so its next owner gets it. `stop` leaves the group.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
@@ -23,6 +24,8 @@ from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, describ
 from shared.kafka.pausing import FailureWindow
 from shared.kafka.progress import Progress
 from shared.kafka.records import Partition, Record, from_driver
+from shared.observability.instruments import BATCHES, CONSUMED, LAG, PAUSED, WAITING
+from shared.observability.metrics import REGISTRY
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
 
@@ -93,6 +96,7 @@ class BatchConsumer:
         self._instance_id = instance_id
         self._stop_seconds = stop_seconds
         self._batch: Batch | None = None
+        self._consumer: AIOKafkaConsumer | None = None
         self._trouble: str | None = None
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -100,11 +104,13 @@ class BatchConsumer:
     async def start(self) -> None:
         """Begin to read; does not wait for the broker."""
         self._health.watch(self.name)
+        REGISTRY.collect_with(self.name, self._tell_lag)
         self._loop_task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
         """Finish and commit the batch at hand, unless it waits for something that is away; leave the group."""
         self._stopping = True
+        REGISTRY.collect_with(self.name, None)
         if self._loop_task is None:
             return
         if self._trouble is None:
@@ -115,6 +121,8 @@ class BatchConsumer:
 
     def _report(self, problem: str | None) -> None:
         self._trouble = problem
+        PAUSED.set(float((problem or "").startswith("paused")), self._group)
+        WAITING.set(float((problem or "").startswith("waiting")), self._group)
         self._health.beat(self.name)
         self._health.report(self.name, problem)
 
@@ -128,12 +136,14 @@ class BatchConsumer:
                 consumer.subscribe(self._topics, listener=_Listener(self))
                 attempt = 0
                 self._report(None)
+                self._consumer = consumer
                 await self._read(consumer)
             except Exception as error:  # noqa: BLE001 - what was not committed comes again
                 attempt += 1
                 self._report(str(translate(error)))
                 log.warning("kafka.consumer_failed", group=self._group, error=repr(error))
             finally:
+                self._consumer = None
                 await close_consumer(consumer)
             if attempt:
                 await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
@@ -148,6 +158,7 @@ class BatchConsumer:
 
     async def _work(self, consumer: AIOKafkaConsumer, batch: Batch) -> None:
         self._batch = batch
+        begun = time.monotonic()
         try:
             error = await self._delivery.through_outages(
                 partial(self._attempt, batch), group=self._group
@@ -159,6 +170,8 @@ class BatchConsumer:
         finally:
             self._batch = None
             batch.ended.set()
+            BATCHES.record(time.monotonic() - begun, self._group)
+            CONSUMED.add(len(batch.kept()), self._group)
 
     async def _attempt(self, batch: Batch) -> None:
         if records := batch.kept():
@@ -190,6 +203,18 @@ class BatchConsumer:
             crash.point("batches.after_commit")
         except (CommitFailedError, IllegalStateError) as error:
             log.warning("kafka.commit_refused", group=self._group, error=repr(error))
+
+    async def _tell_lag(self) -> None:
+        """Ask the broker how much lies on our partitions beyond what was committed."""
+        consumer = self._consumer
+        if consumer is None or not (places := list(consumer.assignment())):
+            LAG.set(0, self._group)
+            return
+        ends = await consumer.end_offsets(places)
+        begins = await consumer.beginning_offsets(places)
+        done = {place: await consumer.committed(place) for place in places}
+        behind = [end - (done[place] or begins[place]) for place, end in ends.items()]
+        LAG.set(sum(max(0, count) for count in behind), self._group)
 
     async def revoked(self, partitions: Iterable[Partition]) -> None:
         """Let the batch at hand end, unless it cannot; then drop what is being taken away."""

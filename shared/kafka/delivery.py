@@ -32,6 +32,7 @@ from shared.kafka.pausing import (
 )
 from shared.kafka.records import Record, log_fields
 from shared.kafka.topics import dead_letter_topic
+from shared.observability.instruments import DEAD_LETTERS
 from shared.retry import RetryPolicy
 
 HANDLER_FAILED = "handler_failed"
@@ -106,6 +107,7 @@ class DeadLetters:
         topic = dead_letter_topic(record.topic)
         await self._publisher.send_raw(topic, record.key, record.value or b"", headers)
         crash.point("delivery.after_dead_letter")
+        DEAD_LETTERS.add(1, record.topic, reason)
         log.warning("kafka.dead_lettered", reason=reason, attempts=attempts, **log_fields(record))
 
 

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from shared.errors import BrokerUnavailable, CadenzaError
+from shared.errors import BrokerUnavailable, CadenzaError, TooLarge
 from shared.kafka.connection import translate
 
 HARMLESS = (
@@ -49,6 +49,10 @@ class Message(NamedTuple):
     headers: Headers
 
 
+class BatchRefused(BrokerUnavailable):
+    """A batch was larger than its topic allows; which of its messages are is not said."""
+
+
 class Producer:
     """Sends bytes. An answer that is late is an error, yet its message stays in memory until it is settled."""
 
@@ -59,6 +63,8 @@ class Producer:
         self.waiting = 0
         """Messages that the broker has neither taken nor refused."""
         self.broken: asyncio.Future[BaseException] = self._loop.create_future()
+        self.refused: set[str] = set()
+        """Topics of batches that were too large for the broker."""
 
     async def open(self) -> None:
         await self._driver.start()
@@ -125,6 +131,7 @@ class Producer:
             if sent is None:
                 self.waiting -= count
         answer: asyncio.Future[Placed] = self._loop.create_future()
+        sent.add_done_callback(partial(self._note_refusal, topic))
         timer = self._loop.call_later(self._timeout, partial(_expire, answer))
         sent.add_done_callback(partial(self._settle, answer, timer, count))
         return answer
@@ -137,6 +144,10 @@ class Producer:
         if not isinstance(error, HARMLESS):
             self._break(error)
         return translate(error)
+
+    def _note_refusal(self, topic: str, sent: asyncio.Future[Any]) -> None:
+        if not sent.cancelled() and _is_too_large(sent.exception()):
+            self.refused.add(topic)
 
     def _settle(
         self,
@@ -155,7 +166,7 @@ class Producer:
         if error is None:
             answer.set_result((sent.result().partition, sent.result().offset))
         else:
-            _fail(answer, translate(error))
+            _fail(answer, BatchRefused() if _is_too_large(error) else translate(error))
 
     def _break(self, error: BaseException) -> None:
         if not self.broken.done():
@@ -179,6 +190,10 @@ class Producer:
 def _hash(key: bytes) -> int:
     """The hash of Kafka's default partitioner; the events of one run all have the same key."""
     return int(murmur2(key))
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    return error is not None and isinstance(translate(error), TooLarge)
 
 
 def _expire(answer: asyncio.Future[Placed]) -> None:

@@ -3,7 +3,8 @@
 The producer connects in the background, so a service starts while Kafka is away, and is replaced after a batch failed
 for good (`producer.py` says why); what waited in the old one fails for its owner, the outbox, to send again.
 `BrokerUnavailable` therefore means *unknown*: the event may be on the topic. At most `max_waiting` messages are in
-memory; further ones fail at once. An event larger than the topic allows fails alone, with TooLarge.
+memory; further ones fail at once. An event larger than the topic allows fails alone, with TooLarge: when the broker
+refuses a batch that we thought small enough, all of it is unknown and the next producer has asked for the limit.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ from shared.errors import (
 )
 from shared.events.base import Event
 from shared.kafka.connection import connection_options, translate
-from shared.kafka.producer import Headers, Message, Placed, Producer
-from shared.kafka.topics import BY_NAME
+from shared.kafka.limits import TopicLimits
+from shared.kafka.producer import BatchRefused, Headers, Message, Placed, Producer
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
 
@@ -57,9 +58,8 @@ class KafkaEventPublisher:
         self._max_waiting = max_waiting
         self._timeout = timeout_seconds
         self._linger_ms = linger_ms
-        self._largest = {
-            topic.name: settings.max_message_bytes + topic.headroom for topic in BY_NAME.values()
-        }
+        self._limits = TopicLimits(settings)
+        self._refused: set[str] = set()
         self._producer: Producer | None = None
         self._connected = asyncio.Event()
         self._failure: Exception | None = None
@@ -76,6 +76,7 @@ class KafkaEventPublisher:
             return
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._limits.stop()
 
     @property
     def waiting(self) -> int:
@@ -124,7 +125,12 @@ class KafkaEventPublisher:
         """Send bytes as they are; returns partition and offset once every replica in sync has them."""
         wire = _wire(headers)
         self._check_size(topic, key, value, wire)
-        return await (await self._send(topic, key, value, wire))
+        try:
+            return await (await self._send(topic, key, value, wire))
+        except BatchRefused:
+            await self._current()  # by now the topic's limit is known
+            self._check_size(topic, key, value, wire)
+            raise
 
     async def _send(
         self, topic: str, key: bytes | None, value: bytes, headers: Headers
@@ -145,9 +151,10 @@ class KafkaEventPublisher:
         return message
 
     def _check_size(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
-        largest = self._largest.get(topic, self._settings.max_message_bytes)
+        largest = self._limits.of(topic)
         size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
         if size > largest:
+            self._limits.too_large_for(topic)
             raise TooLarge(f"an event of {size} bytes is larger than {topic} allows ({largest})")
 
     def _check_room(self, more: int = 0) -> None:
@@ -177,6 +184,7 @@ class KafkaEventPublisher:
         """Have one working producer at any time: open, wait until it breaks, close, again."""
         attempt = 0
         while True:
+            await self._learn_limits()
             producer = Producer(self._build, timeout_seconds=self._timeout)
             try:
                 attempt += 1
@@ -188,8 +196,20 @@ class KafkaEventPublisher:
                 log.warning("kafka.producer_unavailable", attempt=attempt, error=repr(error))
             finally:
                 await producer.close()
+                self._refused |= producer.refused
             if attempt:
                 await asyncio.sleep(RECONNECT.delay_after(attempt) or 0)
+
+    async def _learn_limits(self) -> None:
+        """Of the topics that refused a batch."""
+        if not self._refused:
+            return
+        try:
+            await self._limits.learn(self._refused)
+        except BrokerUnavailable as error:  # the next refusal asks again
+            log.warning("kafka.topic_limits_unknown", error=str(error))
+            return
+        self._refused.clear()
 
     async def _use(self, producer: Producer) -> None:
         self._producer, self._failure = producer, None
@@ -213,8 +233,8 @@ class KafkaEventPublisher:
             acks="all",
             enable_idempotence=True,
             linger_ms=self._linger_ms,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=max(self._largest.values()),
+            max_batch_size=min(BATCH_BYTES, self._limits.least_told),
+            max_request_size=self._limits.largest,
         )
 
 

@@ -121,6 +121,37 @@ async def partition_counts(
         await admin.close()
 
 
+async def drift(
+    settings: KafkaSettings, *, topics: Sequence[Topic] = TOPICS, timeout_seconds: float = 10.0
+) -> list[str]:
+    """How the cluster differs from the table, one line each. Raises BrokerUnavailable, ConfigurationError."""
+    admin = AIOKafkaAdminClient(
+        **connection_options(settings), request_timeout_ms=round(timeout_seconds * 1000)
+    )
+    try:
+        with translated():
+            async with asyncio.timeout(timeout_seconds):
+                await admin.start()
+                found = await _partitions(admin)
+                there = [topic for topic in topics if topic.name in found]
+                configs = await _own_configs(admin, [topic.name for topic in there])
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error
+    finally:
+        await admin.close()
+    lines = [f"{topic.name} is missing" for topic in topics if topic.name not in found]
+    for topic in there:
+        wanted = topic.partition_count(settings)
+        if found[topic.name] < wanted:
+            lines.append(f"{topic.name} has {found[topic.name]} partitions, {wanted} are declared")
+        lines += [
+            f"{topic.name}: {name} is {configs[topic.name].get(name, 'not set')}, {value} is declared"
+            for name, value in topic.config(settings).items()
+            if configs[topic.name].get(name) != value
+        ]
+    return lines
+
+
 async def _apply(
     admin: AIOKafkaAdminClient, topics: Sequence[Topic], settings: KafkaSettings
 ) -> list[str]:

@@ -30,6 +30,7 @@ from shared.mongo.changes import (
     encode,
 )
 from shared.mongo.client import Database
+from shared.observability.instruments import GROUP_SECONDS, GROUP_SIZE
 
 __all__ = ["Change", "Emission", "GroupCommit", "InvalidChange", "Listener", "LostGuard"]
 
@@ -163,9 +164,11 @@ class GroupCommit:
                 ready.append(entry)
         if not ready:
             return
-        verdicts = await self._writer.write(
-            collection, [(entry.change, entry.encoded) for entry in ready]
-        )
+        GROUP_SIZE.record(len(ready))
+        with GROUP_SECONDS.timed():
+            verdicts = await self._writer.write(
+                collection, [(entry.change, entry.encoded) for entry in ready]
+            )
         durable = [entry for entry in ready if verdicts[entry.change.id] is Verdict.DURABLE]
         if self._listener is not None and durable:
             self._listener.committed([entry.change for entry in durable])

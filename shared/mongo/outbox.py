@@ -23,6 +23,7 @@ from shared.mongo.clearing import Clearing
 from shared.mongo.client import Database
 from shared.mongo.replaying import OUTBOX_INDEX, Source, read_back, stale_streams
 from shared.mongo.streams import Outgoing, Stream
+from shared.observability.instruments import EVENTS_FAILED, EVENTS_PUBLISHED
 
 __all__ = ["OUTBOX_INDEX", "EventsPublisher", "Outbox", "Outgoing", "Source"]
 
@@ -238,8 +239,12 @@ class Outbox:
             elif failures or outgoing.stream in broken:
                 broken.add(outgoing.stream)
                 left.append(outgoing)
+                for event in events:
+                    EVENTS_FAILED.add(1, event.topic)
             else:
                 published.append(outgoing)
+                for event in events:
+                    EVENTS_PUBLISHED.add(1, event.topic)
         self._clearing.add(published)
         return left
 

@@ -15,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.observability import tracing
+from shared.observability.repeats import Repeats
 from shared.security.redaction import Redactor
 from shared.settings import TelemetrySettings
 
@@ -34,6 +35,10 @@ _QUIET = (
     "uvicorn",
     "werkzeug",
 )
+
+
+# And one that repeats itself without end while its server is away.
+_TALKATIVE = ("aiokafka",)
 
 
 def configure(
@@ -93,6 +98,7 @@ def _adopt_standard_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(Repeats(_TALKATIVE))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -2,8 +2,8 @@
 
     app = build_web_app(title=…, version=…, settings=…, health=…, routers=[…], authenticator=…)
 
-Every error answers with `application/problem+json`, those of the framework included. Only `/health*` and the docs are
-open by themselves; routers say `caller: Caller`, or are given `dependencies=[Depends(principal)]`.
+Every error answers with `application/problem+json`, those of the framework included. Only `/health*`, `/metrics` and
+the docs are open by themselves; routers say `caller: Caller`, or are given `dependencies=[Depends(principal)]`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from shared.runtime import Health
 from shared.settings import HttpSettings
-from shared.web import failures, probes
+from shared.web import failures, metrics, probes
 from shared.web.auth import SCHEME, Authenticator
 from shared.web.connection import TrustedProxies
 from shared.web.middleware import Context, Errors, Limits, ServerSpan
@@ -74,6 +74,7 @@ def build_web_app(
     app.state.health = health
     app.state.trusted_proxies = TrustedProxies(settings.trusted_proxies)
     app.include_router(probes.build_router(health, title=title, version=version))
+    app.include_router(metrics.build_router(health))
     for router in routers:
         app.include_router(router)
     _complete_openapi(app)

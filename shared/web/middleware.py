@@ -5,6 +5,7 @@ millisecond in all.
 """
 
 import re
+import time
 
 import structlog
 from starlette.requests import Request
@@ -13,10 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.errors import CadenzaError, TooLarge
 from shared.ids import new_id
 from shared.observability import tracing
+from shared.observability.instruments import HTTP_REQUESTS
 from shared.web.problems import HeadersTooLarge, problem, unexpected
 
 MAX_HEADER_BYTES = 32 * 1024
 DOCS = ("/docs", "/redoc")
+PROBES = ("/health", "/metrics")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # What a caller calls a request is taken over only when it cannot do harm in a log line.
 _GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -78,19 +82,20 @@ def _request_id(scope: Scope) -> str:
 
 
 class ServerSpan:
-    """One span per request, child of the caller's `traceparent`; probes get none."""
+    """One span per request, child of the caller's `traceparent`, and one measurement; probes get none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/health"):
+        if scope["type"] != "http" or scope["path"].startswith(PROBES):
             await self.app(scope, receive, send)
             return
         parent = next(
             (value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"),
             None,
         )
+        begun = time.monotonic()
         with tracing.span(
             f"{scope['method']} request",
             parent=parent,
@@ -103,9 +108,16 @@ class ServerSpan:
                     span.set_attribute("http.response.status_code", message["status"])
                     if route := getattr(scope.get("route"), "path", None):
                         span.update_name(f"{scope['method']} {route}")
+                    _measure(scope, route, message["status"], begun)
                 await send(message)
 
             await self.app(scope, receive, send_and_note)
+
+
+def _measure(scope: Scope, route: str | None, status: int, begun: float) -> None:
+    """Labels are what we know, never what a caller made up."""
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    HTTP_REQUESTS.record(time.monotonic() - begun, method, route or "unmatched", str(status))
 
 
 class Errors:

@@ -7,6 +7,7 @@ the order of `resources`.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,10 @@ from shared.errors import CadenzaError, StorageUnavailable
 from shared.mongo.client import Database
 from shared.mongo.group_commit import GroupCommit
 from shared.mongo.outbox import EventsPublisher, Outbox, Source
+from shared.observability.instruments import ENDED
+from shared.observability.metrics import REGISTRY
 from shared.ports import Resource
+from shared.work import gauges
 from shared.work.cancelling import Cancelling
 from shared.work.claims import Claims
 from shared.work.descriptor import EventFactory, Queue
@@ -63,6 +67,7 @@ class MongoWork:
         self._cancelling = Cancelling(desk)
 
     async def start(self) -> None:
+        REGISTRY.collect_with(self.name, partial(gauges.tell, self._desk))
         try:
             await self._desk.clock.measure(self._desk.database)
             if self._is_gone is not None:
@@ -72,6 +77,7 @@ class MongoWork:
 
     async def stop(self) -> None:
         """Give back at once what is still ours, so that others need not wait for the leases to run out."""
+        REGISTRY.collect_with(self.name, None)
         try:
             await self._leases.hand_back_all(reason="shutdown")
         except CadenzaError as error:
@@ -108,7 +114,7 @@ class MongoWork:
         data: Mapping[str, Any] | None = None,
         needs: Sequence[str] = (),
     ) -> str:
-        return await self._ending.finish(
+        ended = await self._ending.finish(
             claim,
             status,
             sequence=sequence,
@@ -118,6 +124,8 @@ class MongoWork:
             data=data,
             needs=needs,
         )
+        ENDED.add(1, self.queue.collection, ended)
+        return ended
 
     async def give_back(self, claim: Claim, *, sequence: int | None = None, reason: str) -> None:
         await self._ending.give_back(claim, sequence=sequence, reason=reason)

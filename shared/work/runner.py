@@ -14,6 +14,15 @@ from typing import Any, Protocol
 import structlog
 
 from shared.errors import CadenzaError
+from shared.observability.instruments import (
+    CLAIMED,
+    LEASES_LOST,
+    RECOVERED,
+    RENEWALS,
+    SLOTS,
+    SLOTS_USED,
+)
+from shared.observability.metrics import REGISTRY
 from shared.work.ports import Claim, LostLease, Work
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +44,7 @@ class WorkLoop:
     """Runs claimed items with `run`, at most `slots` at once.
 
     `run` ends its item itself (`work.finish`); when it raises, the item ends as `failed(internal_error)`. It is
-    cancelled when the lease is lost and when the drain budget is used up.
+    cancelled when the lease is lost and when the drain budget is used up. `queue` is what metrics call the queue.
     `on_cancel(id, mark)` is called once when somebody wants a running item to end; without it the task is left alone.
     `on_deadline(monotonic)` is told until when this process may run what it holds, None while it holds nothing. The
     loop ends its tasks a little earlier by itself; the deadline is for whoever watches a process that may stall.
@@ -49,6 +58,7 @@ class WorkLoop:
         slots: int,
         health: Heart | None = None,
         name: str = "work",
+        queue: str | None = None,
         poll_seconds: float = 1.0,
         lease_seconds: float = 60.0,
         margin_seconds: float = 5.0,
@@ -60,6 +70,7 @@ class WorkLoop:
         on_deadline: Callable[[float | None], None] | None = None,
     ) -> None:
         self.name = f"loop.{name}"
+        self.queue = queue or name
         self._work = work
         self._run = run
         self._slots = slots
@@ -96,6 +107,7 @@ class WorkLoop:
 
     async def start(self) -> None:
         self._extend(time.monotonic())
+        REGISTRY.collect_with(self.name, self._tell_slots)
         loops: dict[str, Coroutine[Any, Any, None]] = {
             "claim": self._claim_loop(),
             "renew": self._every(self._renew_seconds, "renew", self._renew),
@@ -111,6 +123,7 @@ class WorkLoop:
 
     async def stop(self) -> None:
         self._stopping = True
+        REGISTRY.collect_with(self.name, None)
         self._wakeup.set()
         if self._loops:
             await asyncio.wait(self._loops[:1], timeout=self._cancel_seconds)
@@ -123,6 +136,10 @@ class WorkLoop:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _tell_slots(self) -> None:
+        SLOTS.set(self._slots, self.queue)
+        SLOTS_USED.set(len(self._tasks), self.queue)
 
     async def _claim_loop(self) -> None:
         while not self._stopping:
@@ -142,6 +159,7 @@ class WorkLoop:
         except CadenzaError as error:
             _log.warning("work.claim_failed", loop=self.name, detail=error.message)
             return False
+        CLAIMED.add(len(claims), self.queue)
         for claim in claims:
             if self._stopping:
                 await self._give_back(claim)
@@ -179,6 +197,7 @@ class WorkLoop:
         self._wakeup.set()
 
     def _lose(self, task: "asyncio.Task[None]") -> None:
+        LEASES_LOST.add(1, self.queue)
         self._lost.add(task)
         task.cancel()
 
@@ -210,8 +229,10 @@ class WorkLoop:
         try:
             renewal = await self._work.renew(asked)
         except CadenzaError as error:
+            RENEWALS.add(1, self.queue, "failed")
             _log.warning("work.renewal_failed", loop=self.name, detail=error.message)
             return
+        RENEWALS.add(1, self.queue, "acknowledged")
         self._extend(sent_at)
         for id_ in renewal.lost:
             if (task := self._tasks.get(id_)) is not None:
@@ -246,6 +267,7 @@ class WorkLoop:
             _log.warning("work.recovery_failed", loop=self.name, detail=error.message)
             return
         if recovered:
+            RECOVERED.add(recovered, self.queue)
             self.wake()
 
     async def _every(self, seconds: float, name: str, step: Callable[[], Awaitable[None]]) -> None:

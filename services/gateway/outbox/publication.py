@@ -12,6 +12,7 @@ import structlog
 from services.gateway.models import Accepted, Publication
 from services.gateway.ports import MessageSender
 from shared.errors import PermanentError
+from shared.observability.instruments import EVENTS_FAILED, EVENTS_PUBLISHED, REQUESTS_REJECTED
 
 log = structlog.get_logger(__name__)
 
@@ -25,11 +26,14 @@ async def publish(sender: MessageSender, records: Sequence[Accepted]) -> list[Pu
     for record, result in zip(records, results, strict=True):
         match result:
             case (partition, offset):
+                EVENTS_PUBLISHED.add(1, record.topic)
                 settled.append(Publication(record.id, partition=partition, offset=offset))
             case PermanentError():
                 log.error("accepted.refused", id=record.id, topic=record.topic, code=result.code)
+                REQUESTS_REJECTED.add()
                 settled.append(Publication(record.id, rejected=result.message))
             case _:
+                EVENTS_FAILED.add(1, record.topic)
                 log.warning("accepted.not_published", id=record.id, error=repr(result))
     return settled
 

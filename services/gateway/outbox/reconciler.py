@@ -16,6 +16,7 @@ from services.gateway.settings import GatewayGroup
 from shared import crash
 from shared.clock import Clock
 from shared.events.run import RunRequested
+from shared.observability.instruments import REQUESTS_REJECTED, REQUESTS_REPEATED
 
 GROUP = "executor"
 BATCH = 1_000
@@ -80,12 +81,14 @@ class Reconciler:
         given_up = [one.id for one in lost if one.republished >= self._max_republished]
         if again:
             log.warning("reconciler.published_again", count=len(again), ids=again[:10])
+            REQUESTS_REPEATED.add(len(again))
             crash.point("reconciler.before_reopen")
             await self._accepted.reopen(again)
             crash.point("reconciler.reopened")
         if given_up:
             log.error("reconciler.given_up", count=len(given_up), ids=given_up[:10])
             reason = "the executor read the request and made no execution of it"
+            REQUESTS_REJECTED.add(len(given_up))
             marks = [Publication(one, rejected=reason) for one in given_up]
             await self._accepted.mark(marks, self._clock.now())
 
@@ -105,6 +108,7 @@ class Reconciler:
                     marks.append(Publication(one.id, rejected=reason))
         if marks:
             log.error("reconciler.dead_lettered", count=len(marks), ids=[m.id for m in marks[:10]])
+            REQUESTS_REJECTED.add(len(marks))
             await self._accepted.mark(marks, self._clock.now())
         rejected = {mark.id for mark in marks}
         return [one for one in requests if one.id not in rejected]

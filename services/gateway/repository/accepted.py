@@ -30,6 +30,7 @@ from shared.mongo.indexes import CollectionSpec, Index
 
 NAME = "accepted_events"
 KEEP = timedelta(days=7)
+MOST_COUNTED = 100_000
 
 COLLECTION = CollectionSpec(
     NAME,
@@ -139,6 +140,17 @@ class MongoAcceptedEvents:
                 await self._collection.update_many(
                     {"_id": {"$in": list(ids)}}, {"$unset": {"unsettled": ""}}
                 )
+
+    async def backlog(self) -> tuple[int, datetime | None]:
+        pending = {"pending": True}
+        async with translated():
+            count = await self._collection.count_documents(
+                pending, hint="pending", limit=MOST_COUNTED
+            )
+            oldest = await self._collection.find_one(
+                pending, {"accepted_at": 1}, sort=[("_id", 1)], hint="pending"
+            )
+        return count, oldest["accepted_at"] if oldest else None
 
     async def reopen(self, ids: Sequence[str]) -> None:
         async with translated():

@@ -13,6 +13,8 @@ import structlog
 from pydantic import ValidationError
 
 from shared.events.execution import ExecutionEvent
+from shared.observability.instruments import SSE_CLIENTS
+from shared.observability.metrics import REGISTRY
 
 log = structlog.get_logger(__name__)
 
@@ -63,13 +65,17 @@ class Hub:
         self._open = True
 
     async def start(self) -> None:
-        """Nothing to prepare."""
+        REGISTRY.collect_with(self.name, self._tell)
 
     async def stop(self) -> None:
         self._open = False
+        REGISTRY.collect_with(self.name, None)
         for followers in self._followers.values():
             for subscription in followers:
                 subscription.end()
+
+    async def _tell(self) -> None:
+        SSE_CLIENTS.set(self.followers)
 
     @property
     def followers(self) -> int:

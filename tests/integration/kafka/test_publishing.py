@@ -108,6 +108,38 @@ async def test_a_refusal_by_the_broker_costs_that_event_only(kafka_settings, pub
     assert values == [b"0", b"1", b"2", b"last"]
 
 
+async def test_a_batch_refused_for_one_message_loses_none_of_the_others(
+    kafka_settings, publisher, topic
+):
+    """The broker refuses whole batches and does not say for which message."""
+    await apply_topics(
+        kafka_settings.model_copy(update={"max_message_bytes": 20_000}),
+        topics=[Topic(topic, 60_000, partitions=1)],
+    )
+    await publisher.send_raw(topic, b"k", b"first", {})  # connected: the next ones share a batch
+    values = [b"%d" % number for number in range(40)]
+    values[20] = b"x" * 30_000
+
+    async def send(value: bytes) -> type:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await publisher.send_raw(topic, b"k", value, {})
+                except BrokerUnavailable:
+                    await asyncio.sleep(0.05)
+                except TooLarge:
+                    return TooLarge
+                else:
+                    return type(None)
+
+    outcomes = await asyncio.gather(*map(send, values))
+    assert [n for n, outcome in enumerate(outcomes) if outcome is TooLarge] == [20]
+    many = [b"y" * 5_000] * 40  # together larger than the topic allows, one by one not
+    assert set(await asyncio.gather(*map(send, many))) == {type(None)}
+    found = {message.value for message in await read_all(kafka_settings, topic, count=80)}
+    assert found == {b"first", *many, *values} - {values[20]}
+
+
 async def test_many_events_keep_their_order_per_key(kafka_settings, publisher):
     tenants = [f"order-{new_id()}-{index}" for index in range(7)]
     events = [entry(tenants[number % 7], number=number) for number in range(1_400)]

@@ -1,9 +1,12 @@
 """Folders of runs go, also for a user who may not enter all of them."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from services.executor.workspace import Workspace
 
@@ -44,6 +47,37 @@ def test_folders_that_nobody_may_enter_are_removed(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+ENDED = """
+import asyncio, os, sys
+from pathlib import Path
+from services.executor.workspace import Workspace
+
+workspace = Workspace(Path(sys.argv[1]), host="here")
+asyncio.run(workspace.start())
+workspace.folder_of("run", 1).mkdir()
+print(workspace.root.name, flush=True)
+os._exit(9)
+"""
+
+
+async def test_what_a_dead_process_left_goes_though_nobody_waited_for_it(tmp_path):
+    dead = subprocess.Popen(
+        [sys.executable, "-c", ENDED, str(tmp_path)],
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert dead.stdout is not None
+    left = tmp_path / dead.stdout.readline().strip()
+    assert dead.stdout.read() == "", "its end"
+    while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:
+        await asyncio.sleep(0.01)
+    assert (left / "run.1").is_dir()
+    await Workspace(tmp_path, host="here").start()
+    assert not left.exists()
+    dead.communicate()
+
+
 async def test_what_a_dead_process_left_goes_and_a_living_ones_stays(tmp_path):
     living = Workspace(tmp_path, host="here")
     await living.start()
@@ -52,10 +86,31 @@ async def test_what_a_dead_process_left_goes_and_a_living_ones_stays(tmp_path):
     (tmp_path / "here-999999999-5").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "there-1-5").mkdir()
-    await Workspace(tmp_path, host="here").start()
+    starting = Workspace(tmp_path, host="here")
+    await starting.start()
     assert {path.name for path in tmp_path.iterdir()} == {
         living.root.name,
+        starting.root.name,
         "elsewhere",
         "there-1-5",
     }
     assert living.folder_of("run", 1).is_dir()
+
+
+async def test_many_that_start_at_once_leave_each_other_alone(tmp_path):
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENDED.replace("os._exit(9)", "sys.stdin.read()"), str(tmp_path)],
+            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    roots = {one.stdout.readline().strip() for one in starting}
+    assert {path.name for path in tmp_path.glob("*/run.1")} == {"run.1"}
+    assert {path.parent.name for path in tmp_path.glob("*/run.1")} == roots
+    assert len(roots) == len(starting)
+    for one in starting:
+        one.communicate()

@@ -11,6 +11,8 @@ from services.gateway.stream.hub import Hub
 from services.gateway.stream.position import Position
 from shared.errors import InvalidRequest
 from shared.events.execution import ExecutionEvent
+from shared.observability import metrics
+from shared.observability.instruments import SSE_CLIENTS
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 BASE = 1 << 32
@@ -31,6 +33,18 @@ def event(sequence=BASE + 1, *, prev=None, type="step.started", tenant="demo", *
 
 def log(chunk):
     return event(type="step.log", chunk=chunk)
+
+
+async def test_metrics_tell_how_many_follow():
+    hub, registry = Hub(queue_size=10), metrics.REGISTRY
+    await hub.start()
+    with hub.subscription("run", tenant="demo"), hub.subscription("run", tenant="demo"):
+        await hub._tell()
+        assert SSE_CLIENTS.values == {(): 2}
+    await hub._tell()
+    assert SSE_CLIENTS.values == {(): 0}
+    await hub.stop()
+    assert hub.name not in registry._collectors
 
 
 async def test_only_followers_of_a_key_get_its_events():

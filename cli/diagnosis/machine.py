@@ -1,0 +1,131 @@
+"""This machine: the embedded parts of the sandbox where they are needed, room, ports, limits, isolation."""
+
+import os
+import platform
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cli.diagnosis.finding import Finding, note, ok, problem, trouble
+from sandbox.errors import SandboxError
+from sandbox.settings import SandboxSettings
+
+FEW_FILES, ENOUGH_FILES = 1_024, 4_096
+ENOUGH_PROCESSES = 1_024
+PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+
+
+def findings(settings: SandboxSettings) -> Iterator[Finding]:
+    """Everything that needs no connection."""
+    yield _python()
+    if settings.mongo is None:
+        yield _tried("mongod", _mongod)
+    if settings.kafka is None:
+        yield _tried("Java", _java)
+        yield _jars(settings)
+    yield _disk(settings)
+    yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    yield processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], root=os.geteuid() == 0)
+    yield _isolation()
+
+
+def ports(settings: SandboxSettings) -> Iterator[Finding]:
+    """Those that the sandbox would need and others have."""
+    from sandbox.errors import PortTaken
+    from sandbox.ports import ensure_free
+
+    for name, value in settings:
+        if not name.endswith("_port"):
+            continue
+        part = name.removesuffix("_port")
+        try:
+            ensure_free(value, part=part, setting=f"SANDBOX__{name.upper()}")
+        except PortTaken as error:
+            yield note("port", error.message)
+
+
+def open_files(soft: int, hard: int) -> Finding:
+    """Every step needs half a dozen, every live view and connection one."""
+    what = "open files"
+    if soft == resource.RLIM_INFINITY or soft >= ENOUGH_FILES:
+        return ok(what, f"at most {_limit(soft)}")
+    raised = "" if hard == resource.RLIM_INFINITY or hard >= ENOUGH_FILES else " as root"
+    fix = f"raise the limit{raised} (ulimit -n {ENOUGH_FILES}, LimitNOFILE= of systemd, ulimits of Compose)"
+    text = f"at most {soft} for each process; {ENOUGH_FILES} suit 100 steps at once and 1,000 live views"
+    return trouble(what, text, fix, required=soft < FEW_FILES)
+
+
+def processes(soft: int, *, root: bool) -> Finding:
+    """RLIMIT_NPROC counts all processes of the user and does not bind root."""
+    what = "processes"
+    if root:
+        return ok(what, "root is not limited (RLIMIT_NPROC)")
+    if soft == resource.RLIM_INFINITY or soft >= ENOUGH_PROCESSES:
+        return ok(what, f"at most {_limit(soft)} of this user")
+    return trouble(
+        what,
+        f"at most {soft} of this user, all programs together; steps fail to start above it",
+        f"raise the limit (ulimit -u {ENOUGH_PROCESSES}, TasksMax= of systemd, pids limit of the container), "
+        "or lower EXECUTOR__PROCESS_LIMIT",
+        required=soft < ENOUGH_PROCESSES // 4,
+    )
+
+
+def _limit(value: int) -> str:
+    return "any number" if value == resource.RLIM_INFINITY else f"{value:,}"
+
+
+def _python() -> Finding:
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return ok("Python", text)  # an older one does not come so far
+
+
+def _mongod() -> str:
+    from sandbox.mongo import mongod
+
+    return mongod()
+
+
+def _java() -> str:
+    from sandbox.java import java
+
+    return java()
+
+
+def _tried(what: str, find: Callable[[], str]) -> Finding:
+    try:
+        return ok(what, find())
+    except SandboxError as error:
+        return problem(what, "the sandbox cannot start it", error.message)
+
+
+def _jars(settings: SandboxSettings) -> Finding:
+    from sandbox.jars import VERSION, cached
+
+    if cached(settings.cache):
+        return ok("Kafka jars", f"{VERSION} in {settings.cache}")
+    return note("Kafka jars", f"{VERSION} will be fetched at the first start (43 MB)")
+
+
+def _disk(settings: SandboxSettings) -> Finding:
+    folder = next(p for p in (settings.data, Path.cwd()) if p.exists())
+    free = shutil.disk_usage(folder).free // 2**20
+    text = f"{free} MB free below {folder.absolute()}, {settings.min_free_mb} MB needed"
+    if free >= settings.min_free_mb:
+        return ok("disk", text)
+    return problem("disk", text, "Make room, or set SANDBOX__DATA to a folder on another disk.")
+
+
+def _isolation() -> Finding:
+    """Whether the executor may run steps under another user, and whether steps may look into it."""
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        return ok("isolation", "steps can run under a user of their own (setpriv)")
+    scope = PTRACE_SCOPE.read_text().strip() if PTRACE_SCOPE.exists() else "0"
+    traced = "may" if scope == "0" else "may not"
+    return note(
+        "isolation",
+        "steps run under the executor's own user: commands of different tenants are not isolated from each other, "
+        f"and {traced} trace each other (ptrace_scope {scope}); the executor itself is hidden from them",
+        "Dedicate executors by the label tenant: where that matters, or let the executor change uid.",
+    )

@@ -1,0 +1,97 @@
+"""What the doctor says of limits, clocks, disks and services, and which fix it names."""
+
+import resource
+from types import SimpleNamespace
+
+import pytest
+
+from cli.diagnosis import dependencies, machine, services
+from cli.settings import CliSettings
+from sandbox.settings import SandboxSettings
+from shared.mongo.diagnosis import Answer
+
+INFINITE = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "level"),
+    [
+        (INFINITE, INFINITE, "ok"),
+        (4_096, 4_096, "ok"),
+        (1_024, 4_096, "note"),
+        (256, INFINITE, "problem"),
+    ],
+)
+def test_open_files(soft, hard, level):
+    finding = machine.open_files(soft, hard)
+    assert finding.level == level
+    assert (level == "ok") or "ulimit -n 4096" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("soft", "root", "level"),
+    [(INFINITE, False, "ok"), (10, True, "ok"), (1_000, False, "note"), (100, False, "problem")],
+)
+def test_processes(soft, root, level):
+    finding = machine.processes(soft, root=root)
+    assert finding.level == level
+    assert (level == "ok") or "EXECUTOR__PROCESS_LIMIT" in finding.fix
+
+
+def test_java_and_mongod_are_looked_for_only_where_the_sandbox_would_start_them(monkeypatch):
+    assert {"Java", "mongod"} <= {f.what for f in machine.findings(SandboxSettings())}
+    monkeypatch.setenv("KAFKA__BOOTSTRAP_SERVERS", "kafka:9092")
+    monkeypatch.setenv("MONGO__URI", "mongodb://mongo")
+    assert not {"Java", "mongod"} & {f.what for f in machine.findings(SandboxSettings())}
+
+
+def test_without_setpriv_isolation_is_not_promised(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    [finding] = [f for f in machine.findings(SandboxSettings()) if f.what == "isolation"]
+    assert (finding.level, "not isolated" in finding.text) == ("note", True)
+    assert "tenant:" in finding.fix
+
+
+@pytest.mark.parametrize(("skew", "level"), [(0.2, "ok"), (120.0, "problem"), (-30.0, "problem")])
+def test_clocks(skew, level):
+    [_, clocks] = dependencies._server(Answer("m:1", "8.0", "rs0", primary=True, skew_seconds=skew))
+    assert (clocks.what, clocks.level) == ("clocks", level)
+    assert (level == "ok") or "Synchronise" in clocks.fix
+
+
+def test_a_set_without_primary():
+    [server, _] = dependencies._server(Answer("m:1", "8.0", "rs0", primary=False, skew_seconds=0))
+    assert (server.level, "no primary" in server.text) == ("problem", True)
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch, tmp_path):
+    usage = SimpleNamespace(total=100 * 2**20, used=97 * 2**20, free=3 * 2**20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    finding = dependencies._room(tmp_path)
+    assert (finding.level, "nearly full" in finding.text) == ("problem", True)
+
+
+def test_each_part_of_a_service_that_is_not_well_is_named(gateway, monkeypatch):
+    for name in ("PROXY", "EXTRACTOR"):
+        monkeypatch.setenv(f"CADENZA_{name}_URL", gateway.url)
+    parts = {
+        "process": "ok",
+        "mongo": "not available",
+        "consume:executor": "paused: too many messages failed; since 04:00",
+        "relay": "no turn for 20 s",
+    }
+    gateway.answers["GET /health/ready"] = (503, {"status": "not ready", "parts": parts})
+    found = [f for f in services.findings(CliSettings()) if f.what == "gateway"]
+    assert [f.level for f in found] == ["problem"] * 3
+    fixes = {f.text.split(": ")[1]: f.fix for f in found}
+    assert "cadenza dlq resume executor" in fixes["consume:executor"]
+    assert "goes on by itself" in fixes["mongo"]
+    assert "log" in fixes["relay"]
+
+
+def test_services_that_nobody_has_set_up_are_no_problem(monkeypatch):
+    for name in ("", "PROXY_", "EXTRACTOR_"):
+        monkeypatch.delenv(f"CADENZA_{name}URL", raising=False)
+    monkeypatch.setenv("SANDBOX__GATEWAY_PORT", "9")
+    found = [f for f in services.findings(CliSettings()) if f.what == "gateway"]
+    assert [f.level for f in found] == ["note"]
