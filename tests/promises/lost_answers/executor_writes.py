@@ -1,69 +1,15 @@
 """What the executor writes, how each write looks on the wire, and what makes a process send it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from tests.promises.wire import Matches
-from tests.promises.wire_messages import Body, Message
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """`reach` names the chain's method that makes a process come by; `at` is the function that sends it."""
-
-    name: str
-    at: str
-    matches: Matches
-    reach: str = "mixed"
-
-
-def inserting(collection: str) -> Matches:
-    return lambda message: message.command == "insert" and message.collection == collection
-
-
-def updating(collection: str, fits: Callable[[Body, Body], bool]) -> Matches:
-    """Some statement of an update has such a query and such a change (of a pipeline: its first stage)."""
-
-    def matches(message: Message) -> bool:
-        if message.command != "update" or message.collection != collection:
-            return False
-        return any(fits(one["q"], _first(one["u"])) for one in message.statements)
-
-    return matches
-
-
-def told(collection: str, *types: str) -> Matches:
-    """A change of the group commit that stores an event of one of these types."""
-    return updating(collection, lambda q, u: "applied" in q and bool(_types(u) & set(types)))
-
-
-def ended(collection: str, *statuses: str) -> Matches:
-    """A change of the group commit that sets the status."""
-    return updating(
-        collection, lambda q, u: "applied" in q and u.get("$set", {}).get("status") in statuses
-    )
-
-
-def setting(collection: str, field: str) -> Matches:
-    return updating(collection, lambda _, u: field in u.get("$set", {}))
-
-
-def cleared(collection: str) -> Matches:
-    return updating(collection, lambda _, u: "events" in u.get("$pull", {}))
-
-
-def _first(update: Body | list[Body]) -> Body:
-    return update[0] if isinstance(update, list) else update
-
-
-def _types(update: Body) -> set[str]:
-    events = update.get("$push", {}).get("events", {}).get("$each", ())
-    return {event["type"] for event in events}
-
-
-def _sets_status(update: Body, status: str) -> bool:
-    return update.get("$set", {}).get("status") == status
-
+from tests.promises.lost_answers.writes import (
+    Write,
+    cleared,
+    ended,
+    inserting,
+    sets_status,
+    setting,
+    told,
+    updating,
+)
 
 RUNS, STEPS = "executions", "execution_steps"
 _INGEST = "shared/work/ingest.py:_insert_all"
@@ -81,7 +27,7 @@ EXECUTOR = (
     Write(
         "claim",
         "shared/work/claims.py:Claims._take",
-        updating(RUNS, lambda q, u: "cancel" in q and _sets_status(u, "running")),
+        updating(RUNS, lambda q, u: "cancel" in q and sets_status(u, "running")),
         "crowd",
     ),
     Write(
@@ -99,7 +45,7 @@ EXECUTOR = (
     Write(
         "cancel of a queued run",
         f"{_CANCEL}._end_queued",
-        updating(RUNS, lambda _, u: _sets_status(u, "cancelled")),
+        updating(RUNS, lambda _, u: sets_status(u, "cancelled")),
         "cancel_queued",
     ),
     Write("cancel mark", f"{_CANCEL}._mark_running", setting(RUNS, "cancel"), "cancel_running"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sandbox.module import Module
 from tests.promises.crash_points.executors import ExecutorChain
 from tests.promises.crash_points.harness import QUICK
-from tests.promises.lost_answers.executor_writes import Write
+from tests.promises.lost_answers.writes import Write
 from tests.promises.platform import Platform
 from tests.promises.wire import Fault, Rule, Wire
 
