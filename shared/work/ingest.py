@@ -82,7 +82,7 @@ class Ingest:
             token = new_id()
             unknown = [item for item in fresh if item.id not in known]
             # Documents are made, and refused, before anything is written.
-            documents = self._documents(unknown, token, start if may_start else 0)
+            documents = self._documents(unknown, token, self._room(start) if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
             primary = primary_of(self._desk.database)
             crash.point("ingest.before_children")
@@ -106,6 +106,11 @@ class Ingest:
     async def _may_start(self, start: int) -> bool:
         """Nothing may overtake what is queued; and a lease needs the server's time."""
         return start > 0 and self._desk.clock.measured and await self._claims.is_empty()
+
+    def _room(self, start: int) -> int:
+        """Slots that nobody is about to fill: more runs than there are would hold leases that nobody prolongs."""
+        desk = self._desk
+        return max(0, start - len(desk.started) - desk.starting - desk.taking)
 
     def _documents(self, fresh: Sequence[NewItem], token: str, start: int) -> list[Document]:
         """In rank order, the first `start` of them already claimed."""
@@ -176,7 +181,9 @@ class Ingest:
         foreign: frozenset[str],
     ) -> dict[str, Added]:
         desk = self._desk
+        starting = sum(document["lease"] is not None for document in documents)
         desk.claiming.add(token)
+        desk.starting += starting
         try:
             async with translated():
                 failed = await _insert_all(desk.items, encoded)
@@ -192,6 +199,7 @@ class Ingest:
             return self._settle(documents, present, token)
         finally:
             desk.claiming.discard(token)
+            desk.starting -= starting
 
     def _settle(
         self, documents: Sequence[Document], present: Mapping[str, Document], token: str

@@ -121,6 +121,53 @@ async def test_runs_that_began_at_once_are_not_forgotten_when_no_others_can_be_c
         assert broken.struck
 
 
+async def test_no_more_begin_at_once_than_there_are_slots(mongo_database):
+    """Batches come faster than the loop looks: what has begun and was not picked up yet has its slot already."""
+    async with working(mongo_database) as parts:
+        work = parts.work
+        first = await work.add([item(), item()], start=3)
+        second = await work.add([item(), item()], start=3)
+        assert [*first, *second].count(Added.STARTED) == 3
+        assert len(await work.claim(3)) == 3
+        (waiting,) = await work.claim(3)
+        assert waiting.epoch == 1
+
+
+async def test_what_begins_while_the_loop_looks_has_its_slot(mongo_database, wire, through):
+    async with working(through, owner="one") as one, working(mongo_database, owner="two") as two:
+        await one.work.renew([])
+        assert await one.work._claims.is_empty()
+        looking = wire.on(
+            lambda message: message.command == "find" and message.body.get("sort") == {"rank": 1},
+            Fault.HELD,
+        )
+        claiming = asyncio.create_task(one.work.claim(2))
+        await struck(looking)
+        assert await one.work.add([item(), item()], start=2) == [Added.STARTED] * 2
+        await two.work.add([item(), item()])
+        looking.release()
+        assert await claiming == [], "both slots are taken"
+        assert len(await one.work.claim(2)) == 2
+        assert len(await one.work.claim(2)) == 2
+
+
+async def test_nothing_begins_at_once_in_a_slot_that_a_claim_is_about_to_fill(
+    mongo_database, wire, through
+):
+    async with working(through, owner="one") as one, working(mongo_database, owner="two") as two:
+        await one.work.renew([])
+        await two.work.add([item()])
+        held = wire.on(claims, Fault.HELD)
+        claiming = asyncio.create_task(one.work.claim(1))
+        await struck(held)
+        (theirs,) = await two.work.claim(1)
+        assert await one.work._claims.is_empty()
+        assert await one.work.add([item()], start=1) == [Added.INSERTED]
+        held.release()
+        (mine,) = await claiming
+        assert mine.id != theirs.id
+
+
 async def test_a_claim_that_comes_late_is_given_back(mongo_database, wire, through):
     """Its sender has given it up and taken the items with another one; then it arrives after all."""
     async with working(through) as parts:
