@@ -79,6 +79,8 @@ class MongoJournal:
         self._head = {"execution_id": claim.id, "tenant": claim.tenant}
         self._started: dict[int, datetime] = {}
         self._last_change: dict[int, str] = {}
+        self._recorded: dict[int, str] = {}
+        """The try of a step whose outcome is on record, while the step waits for its next one."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
         self._counts: dict[str, int] = {}
         self._names: Sequence[str] = ()
@@ -93,7 +95,7 @@ class MongoJournal:
         await self._patiently(self._stamp)
         await self._patiently(self._fence_logs)
         documents = await self._patiently(self._read)
-        lost = [doc for doc in documents if doc["status"] == "running"]
+        lost = [doc for doc in documents if doc["status"] == "running" and _is_open(doc)]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
         if lost:
             crash.point("recovery.after_lost")
@@ -115,6 +117,7 @@ class MongoJournal:
 
     async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
         now = self._stores.clock.now()
+        self._recorded[step_id] = attempt
         self._change(
             step_id,
             "step.retrying",
@@ -134,12 +137,15 @@ class MongoJournal:
         duration = milliseconds_between(begun, now) if begun else None
         if duration is not None:
             data["duration_ms"] = duration
+        last = None
+        if attempt and begun and attempt != self._recorded.get(step_id):
+            last = tried(attempt, end, begun, now)
         done = self._change(
             step_id,
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
             set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
-            tried=tried(attempt, end, begun, now) if attempt and begun else None,
+            tried=last,
             data=data,
             at=now,
         )
@@ -329,6 +335,13 @@ class MongoJournal:
 
     def _count(self, status: str) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
+
+
+def _is_open(step: Mapping[str, Any]) -> bool:
+    """Whether a try had begun of which no outcome is on record; a step that waits for its next try has lost none."""
+    attempt = step.get("attempt")
+    tries = step.get("attempts") or ()
+    return attempt is not None and all(one["attempt"] != attempt for one in tries)
 
 
 async def _settled(done: "asyncio.Future[None]") -> None:
