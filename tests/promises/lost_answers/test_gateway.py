@@ -37,7 +37,7 @@ GATEWAY = (
     ),
     Write(
         "audit",
-        "services/gateway/repository/audit.py:MongoAudit._write_all",
+        "services/gateway/repository/audit.py:MongoAudit._insert",
         inserting("audit_logs"),
     ),
 )
