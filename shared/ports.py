@@ -39,7 +39,10 @@ class Audit(Protocol):
         action: str,
         target: str,
         details: Mapping[str, Any] | None = None,
-    ) -> None: ...
+        id: str | None = None,
+    ) -> None:
+        """With an `id` it is the same entry however often it is recorded."""
+        ...
 
 
 class Resource(Protocol):

@@ -68,17 +68,22 @@ class Intake:
                 crash.point("gateway.accepted")
                 REQUESTS_ACCEPTED.add(1, record.topic)
                 self._outbox.offer(record)
-                await self._audit.record(
-                    tenant=record.tenant,
-                    actor=asked.actor,
-                    action=asked.action,
-                    target=asked.subject,
-                )
+                await self._note(asked, record)
                 return record
             if earlier := await self._earlier(record):
+                await self._note(asked, earlier)  # whoever asked first may have got no answer
                 return earlier
             await asyncio.sleep(0.005 * round_number)
         raise Overloaded("this Idempotency-Key is in use at this very moment", retry_after=1.0)
+
+    async def _note(self, asked: Asked, record: Accepted) -> None:
+        await self._audit.record(
+            tenant=record.tenant,
+            actor=asked.actor,
+            action=asked.action,
+            target=record.subject,
+            id=record.id,
+        )
 
     async def free_keys(self) -> bool:
         """Forget idempotency keys that have expired; a turn of a loop."""

@@ -3,20 +3,22 @@
     _id, tenant, context{project_id … checkpoint_id}, next_position, metadata
     created_at, last_active, expires_at, ended
     turn{token, until}     who may place the next step; `until` is the server's time
+    ended_turns[]          the last tokens: a turn whose taking comes late is over already
     events[]               outcomes of commands that are not yet on Kafka
 
 An ended or idle session is not found any more; its document goes when its last event is published.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 
 from services.proxy.models import CONTEXT, FIRST_POSITION, Session, Turn
 from shared.clock import Clock
-from shared.errors import NotFound
+from shared.errors import NotFound, StorageUnavailable
 from shared.events.proxy import ProxyEvent
 from shared.ids import new_id
 from shared.mongo.client import Database, Document, translated
@@ -24,6 +26,10 @@ from shared.mongo.documents import faithful
 from shared.mongo.indexes import CollectionSpec, Index
 
 NAME = "proxy_sessions"
+AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8)
+"""Pauses before a write whose answer was lost is sent again."""
+KEPT_TURNS = 8
+T = TypeVar("T")
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
     CollectionSpec(
@@ -122,15 +128,20 @@ class MongoSessions:
 
     async def take_turn(self, id: str, *, tenant: str) -> Turn | None:
         token = new_id()
-        free = [{"turn": None}, {"$expr": {"$lt": ["$turn.until", "$$NOW"]}}]
+        free = [
+            {"turn": None},
+            {"$expr": {"$lt": ["$turn.until", "$$NOW"]}},
+            {"turn.token": token},  # an answer was lost
+        ]
         until = {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": self._turn_ms}}
-        async with translated():
-            found = await self._collection.find_one_and_update(
-                {**self._living(tenant, id), "$or": free},
+        found = await self._surely(
+            lambda: self._collection.find_one_and_update(
+                {**self._living(tenant, id), "$or": free, "ended_turns": {"$ne": token}},
                 [{"$set": {"turn": {"token": token, "until": until}, **self._alive()}}],
                 projection=WITHOUT_EVENTS,
                 return_document=ReturnDocument.AFTER,
             )
+        )
         if found is not None:
             return Turn(_session(found), token)
         await self.get(id, tenant=tenant)
@@ -141,22 +152,37 @@ class MongoSessions:
         update: Document = {"$unset": {"turn": ""}, "$set": self._alive()}
         if advance:
             update["$inc"] = {"next_position": 1}
+        update["$push"] = {"ended_turns": {"$each": [turn.token], "$slice": -KEPT_TURNS}}
         if event is not None:
-            update["$push"] = {"events": _stored(event)}
-        async with translated():
-            result = await self._collection.update_one(
+            update["$push"]["events"] = _stored(event)
+        result = await self._surely(
+            lambda: self._collection.update_one(
                 {"_id": session.id, "tenant": session.tenant, "turn.token": turn.token}, update
             )
+        )
         if not result.matched_count and event is not None:
             # the context was changed meanwhile, or the turn ran out: the position is no longer ours
             await self.note(session.id, tenant=session.tenant, event=event)
 
     async def note(self, id: str, *, tenant: str, event: ProxyEvent) -> None:
-        async with translated():
-            await self._collection.update_one(
-                {"_id": id, "tenant": tenant},
+        await self._surely(
+            lambda: self._collection.update_one(
+                {"_id": id, "tenant": tenant, "events.id": {"$ne": event.id}},
                 {"$push": {"events": _stored(event)}, "$set": self._alive()},
             )
+        )
+
+    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
+        """A write that may be sent any number of times. The call to Virtuoso has been made, or is about to be: one
+        answer of the database that is lost must not cost the record of it.
+        """
+        for pause in AGAIN_SECONDS:
+            with suppress(StorageUnavailable):
+                async with translated():
+                    return await write()
+            await self._clock.sleep(pause)
+        async with translated():
+            return await write()
 
     async def unpublished(
         self, ids: Sequence[str] | None, *, limit: int, older_than: float = 0

@@ -5,7 +5,7 @@ out dense and in order however many callers write at once. Its event is stored w
 published from there; a command without a session has its event published right after the call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from services.proxy.models import (
 from services.proxy.ports import Outbox, Sessions, Upstream
 from services.proxy.turns import Turns
 from shared.clock import Clock
-from shared.errors import CadenzaError, FieldError, InvalidRequest
+from shared.errors import CadenzaError, FieldError, InvalidRequest, StorageUnavailable
 from shared.events.proxy import ProxyEvent
 from shared.ids import new_id
 from shared.registry import Registry
@@ -102,7 +102,7 @@ class CommandService:
         session = await self._sessions.get(session_id, tenant=tenant)
         place = _session_place(session, work.order.position) if work.command.is_step else None
         outcome, event = await self._make(work, place)
-        await self._sessions.note(session_id, tenant=tenant, event=event)
+        await self._kept(event, self._sessions.note(session_id, tenant=tenant, event=event))
         self._outbox.wake(session_id)
         return _unless_failed(outcome)
 
@@ -110,9 +110,18 @@ class CommandService:
         async with self._turns.hold(session_id, tenant=work.caller.tenant) as held:
             place = _session_place(held.session, None)
             outcome, event = await self._make(work, place)
-            await held.end(advance=isinstance(outcome, Executed), event=event)
+            advance = isinstance(outcome, Executed)
+            await self._kept(event, held.end(advance=advance, event=event))
         self._outbox.wake(session_id)
         return _unless_failed(outcome)
+
+    async def _kept(self, event: ProxyEvent, storing: Awaitable[None]) -> None:
+        """The call was made: where the database is away its event goes out from memory."""
+        try:
+            await storing
+        except StorageUnavailable:
+            self._outbox.put(event)
+            raise
 
     async def _make(
         self, work: _Work, place: Place | None

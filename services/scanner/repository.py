@@ -145,7 +145,7 @@ def resource_id(tenant: str, resource: Resource) -> str:
 
 def _write(resource: Resource, common: dict[str, Any]) -> UpdateOne:
     document = {
-        **common,
+        **{name: value for name, value in common.items() if name != "last_synced"},
         "provider": PROVIDER,
         "resource_type": resource.resource_type,
         "identifier": resource.identifier,
@@ -164,6 +164,8 @@ def _write(resource: Resource, common: dict[str, Any]) -> UpdateOne:
         {"_id": resource_id(common["tenant"], resource)},
         {
             "$set": document,
+            # a write that comes late must not make it look unseen
+            "$max": {"last_synced": common["last_synced"]},
             "$setOnInsert": {"first_seen": common["last_synced"], "iam": IAM_UNKNOWN},
         },
         upsert=True,

@@ -64,12 +64,13 @@ class GridFsStore:
             if (head["etag"] if head else None) != etag:  # spares the upload; the swing decides
                 raise PreconditionFailed(key=key)
             fresh = await self._upload(key, BytesIO(data), content_type)
+            await self._outdate(head)
             try:
                 await self._swing_if(fresh, etag)
             except PreconditionFailed:
                 await self._files.delete(fresh["file"])
                 raise
-            await self._settle(fresh, head)
+            await self._settle(fresh, replaced=head is not None)
         return self._describe(fresh)
 
     async def put_file(
@@ -109,9 +110,11 @@ class GridFsStore:
 
     async def delete(self, key: str) -> None:
         with _translated(key):
-            head = await self._heads.find_one_and_delete({"_id": check_key(key)})
-            if head:
-                await self._files.delete(head["file"])
+            while head := await self._heads.find_one({"_id": check_key(key)}):
+                await self._outdate(head)
+                mine = {"_id": key, "file": head["file"]}
+                if await self._heads.find_one_and_delete(mine):
+                    await self._files.delete(head["file"])
 
     def key_of(self, uri: str) -> str:
         return key_behind(uri, self._base)
@@ -132,10 +135,14 @@ class GridFsStore:
     async def _store(self, key: str, source: BinaryIO, content_type: str) -> ObjectInfo:
         with _translated(key):
             fresh = await self._upload(key, source, content_type)
+            before = await self._heads.find_one({"_id": key})
+            await self._outdate(before)
             replaced = await self._heads.find_one_and_replace(
                 {"_id": key}, fresh, upsert=True, return_document=ReturnDocument.BEFORE
             )
-            await self._settle(fresh, replaced)
+            if replaced and (before is None or before["file"] != replaced["file"]):
+                await self._outdate(replaced)
+            await self._settle(fresh, replaced=replaced is not None)
         return self._describe(fresh)
 
     async def _upload(self, key: str, source: BinaryIO, content_type: str) -> Document:
@@ -168,10 +175,14 @@ class GridFsStore:
         if done.matched_count == 0:
             raise PreconditionFailed(key=fresh["_id"])
 
-    async def _settle(self, fresh: Document, replaced: Mapping[str, Any] | None) -> None:
+    async def _outdate(self, head: Mapping[str, Any] | None) -> None:
+        """Before another file takes its place: should the answer to that be lost, the sweep removes the old one."""
+        if head:
+            await self._mark(head["file"], stale=True)
+
+    async def _settle(self, fresh: Document, *, replaced: bool) -> None:
         await self._mark(fresh["file"], stale=False)
         if replaced:
-            await self._mark(replaced["file"], stale=True)
             await self.sweep()
 
     async def _mark(self, file: ObjectId, *, stale: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared import crash
+from shared.errors import StorageUnavailable
 from shared.ids import new_id
 from shared.mongo.client import translated
 from shared.mongo.documents import faithful
@@ -30,15 +31,30 @@ class Claims:
         taken = self._picked_up(limit)
         if taken and self._seems_empty():
             return taken
-        for _ in range(ROUNDS):
-            wanted = limit - len(taken)
-            if wanted <= 0:
-                break
-            candidates = await self._candidates(wanted)
-            if not candidates:
-                break
-            taken += await self._take(candidates)
+        try:
+            for _ in range(ROUNDS):
+                self._desk.taking = len(taken)
+                more = await self._some(limit - len(taken))
+                if more is None:
+                    break
+                taken += more
+        except StorageUnavailable:
+            if not taken:
+                raise  # else it must be run: nobody else will before its lease is over
+        finally:
+            self._desk.taking = 0
         return taken
+
+    async def _some(self, wanted: int) -> list[Claim] | None:
+        """One round; None when there is nothing to take or no room for it, empty when others were faster."""
+        desk = self._desk
+        candidates = await self._candidates(wanted) if wanted > 0 else ()
+        # what was inserted as started meanwhile has its slots already
+        candidates = candidates[: max(0, wanted - len(desk.started) - desk.starting)]
+        if not candidates:
+            return None
+        desk.taking += len(candidates)
+        return await self._take(candidates)
 
     async def is_empty(self) -> bool:
         """True when nothing was queued less than a moment ago."""

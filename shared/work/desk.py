@@ -40,6 +40,10 @@ class Desk:
     held: dict[str, Held] = field(default_factory=dict)
     started: deque[Claim] = field(default_factory=deque)
     """Claims that came with their insertion and wait to be picked up."""
+    starting: int = 0
+    """Slots for items that are being inserted as started: they will lie in `started`."""
+    taking: int = 0
+    """Slots for items that are being claimed, or were and have not been handed out."""
     claiming: set[str] = field(default_factory=set)
     """Tokens whose items may be ours in the database and are not yet in `held`."""
     announced: dict[str, None] = field(default_factory=dict)

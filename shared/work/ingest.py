@@ -7,17 +7,22 @@ and writes the children of items that are there already once more.
 
 Every insert carries the token of its batch, so that a duplicate that we caused ourselves (an answer was lost and the
 driver sent again) is known as ours.
+
+Two contents under one id, taken in at the same moment, write children to the same places. The one whose item is there
+has its own put in place before it starts, the other one takes its own away.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import BulkWriteError
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from shared import crash
@@ -36,6 +41,7 @@ from shared.work.desk import Desk
 from shared.work.ports import FINAL, Added, NewItem
 
 DUPLICATE_KEY = 11000
+_OF_CHILD = {"tenant": 1, "content_hash": 1}
 _KNOWN = {"tenant": 1, "content_hash": 1, "batch": 1, "tombstone": 1, "cancel": 1, "status": 1}
 
 
@@ -65,31 +71,31 @@ class Ingest:
             for id_, document in known.items()
             if not _is_tombstone(new[id_], document)
         }
-        await self._insert_children(
-            [
-                new[id_]
-                for id_, seen in outcome.items()
-                if seen is Added.DUPLICATE and known[id_]["status"] not in FINAL
-            ]
-        )
+        again = [
+            new[id_]
+            for id_, seen in outcome.items()
+            if seen is Added.DUPLICATE and known[id_]["status"] not in FINAL
+        ]
+        await self._replace_children(again, of=await self._insert_children(again))
         fresh = [item for id_, item in new.items() if id_ not in outcome]
         if fresh:
             token = new_id()
             unknown = [item for item in fresh if item.id not in known]
             # Documents are made, and refused, before anything is written.
-            documents = self._documents(unknown, token, start if may_start else 0)
+            documents = self._documents(unknown, token, self._room(start) if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
             primary = primary_of(self._desk.database)
             crash.point("ingest.before_children")
-            await self._insert_children(fresh, durable=False)
+            foreign = await self._insert_children(fresh, durable=False)
             crash.point("ingest.after_children")
-            outcome |= await self._insert(documents, encoded, token, fresh, primary)
+            outcome |= await self._insert(documents, encoded, token, fresh, primary, foreign)
             crash.point("ingest.after_items")
             if Added.STARTED in outcome.values():
                 crash.point("ingest.started")
         buried = [id_ for id_ in new if outcome.get(id_) in {None, Added.CANCELLED}]
         for id_ in buried:
             outcome[id_] = await self._bury(new[id_])
+        await self._remove_children([new[id_] for id_ in new if outcome[id_] is Added.CONFLICT])
         return outcome
 
     async def _find(self, ids: Iterable[str]) -> dict[str, Document]:
@@ -100,6 +106,11 @@ class Ingest:
     async def _may_start(self, start: int) -> bool:
         """Nothing may overtake what is queued; and a lease needs the server's time."""
         return start > 0 and self._desk.clock.measured and await self._claims.is_empty()
+
+    def _room(self, start: int) -> int:
+        """Slots that nobody is about to fill: more runs than there are would hold leases that nobody prolongs."""
+        desk = self._desk
+        return max(0, start - len(desk.started) - desk.starting - desk.taking)
 
     def _documents(self, fresh: Sequence[NewItem], token: str, start: int) -> list[Document]:
         """In rank order, the first `start` of them already claimed."""
@@ -116,20 +127,49 @@ class Ingest:
             items.start(document, desk.queue, at=now, lease=lease)
         return documents
 
-    async def _insert_children(self, fresh: Sequence[NewItem], *, durable: bool = True) -> None:
-        """A child that is there already came with an earlier try of the same item."""
+    async def _insert_children(
+        self, fresh: Sequence[NewItem], *, durable: bool = True
+    ) -> frozenset[str]:
+        """A child that is there already came with an earlier try of the same item, or with other content under its id:
+        the ids of children of such.
+        """
         name = self._desk.queue.children
-        children = [
-            _encode({**child, "tenant": item.tenant, "content_hash": item.content_hash})
-            for item in fresh
-            for child in item.children
-        ]
+        children = {child["_id"]: child for item in fresh for child in _children_of(item)}
         if name is None or not children:
-            return
+            return frozenset()
         concern = None if durable else WriteConcern(w=1)
         async with translated():
             collection = self._desk.database.get_collection(name, write_concern=concern)
-            await _insert_all(collection, children)
+            encoded = [_encode(child) for child in children.values()]
+            failed = await _insert_all(collection, encoded)
+            there = [encoded[place]["_id"] for place in failed]
+            cursor = collection.find({"_id": {"$in": there}}, _OF_CHILD) if there else None
+            present = [child async for child in cursor] if cursor else []
+        return frozenset(
+            child["_id"] for child in present if _content(child) != _content(children[child["_id"]])
+        )
+
+    async def _replace_children(self, items: Sequence[NewItem], *, of: frozenset[str]) -> None:
+        """Have the children `of` other content be those of `items`, which are there."""
+        for child in (child for item in items for child in _children_of(item)):
+            if child["_id"] not in of:
+                continue
+            foreign = {"_id": child["_id"], "$nor": [_content(child)]}
+            async with translated():
+                with suppress(DuplicateKeyError):  # ours by now
+                    await self._children().replace_one(foreign, child, upsert=True)
+
+    async def _remove_children(self, items: Sequence[NewItem]) -> None:
+        """Take away what items brought whose id belongs to other content."""
+        for item in items:
+            if ids := [child["_id"] for child in item.children]:
+                mine = {"_id": {"$in": ids}, "tenant": item.tenant}
+                async with translated():
+                    await self._children().delete_many({**mine, "content_hash": item.content_hash})
+
+    def _children(self) -> AsyncCollection[Document]:
+        assert self._desk.queue.children is not None  # noqa: S101 - others have none to ask for
+        return self._desk.database[self._desk.queue.children]
 
     async def _insert(
         self,
@@ -138,9 +178,12 @@ class Ingest:
         token: str,
         fresh: Sequence[NewItem],
         primary: object,
+        foreign: frozenset[str],
     ) -> dict[str, Added]:
         desk = self._desk
+        starting = sum(document["lease"] is not None for document in documents)
         desk.claiming.add(token)
+        desk.starting += starting
         try:
             async with translated():
                 failed = await _insert_all(desk.items, encoded)
@@ -149,9 +192,14 @@ class Ingest:
                 await self._insert_children(fresh)
             duplicates = [documents[index]["_id"] for index in failed]
             present = await self._find(duplicates) if duplicates else {}
+            if foreign:
+                lost = {id_ for id_, there in present.items() if there.get("batch") != token}
+                ours = [item for item in fresh if item.id not in lost]
+                await self._replace_children(ours, of=foreign)
             return self._settle(documents, present, token)
         finally:
             desk.claiming.discard(token)
+            desk.starting -= starting
 
     def _settle(
         self, documents: Sequence[Document], present: Mapping[str, Document], token: str
@@ -214,6 +262,15 @@ async def _insert_all(collection: Any, encoded: Sequence[RawBSONDocument]) -> li
                 raise InvalidRequest(f"MongoDB refuses it: {failure['errmsg'][:200]}") from error
         return [failure["index"] for failure in failures]
     return []
+
+
+def _children_of(item: NewItem) -> list[Document]:
+    content = {"tenant": item.tenant, "content_hash": item.content_hash}
+    return [{**child, **content} for child in item.children]
+
+
+def _content(document: Mapping[str, Any]) -> Document:
+    return {name: document.get(name) for name in ("tenant", "content_hash")}
 
 
 def _encode(document: Document) -> RawBSONDocument:

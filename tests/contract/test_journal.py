@@ -169,6 +169,45 @@ async def test_a_new_owner_finds_the_steps_and_the_lost_attempt_is_recorded(mong
         await side.stop()
 
 
+@pytest.fixture
+async def on_mongo(mongo_database):
+    it = await OnMongo(mongo_database).start()
+    yield it
+    await it.stop()
+
+
+async def attempts_of(database, name):
+    step = await database.execution_steps.find_one({"step_name": name})
+    return [(one["attempt"], one["status"]) for one in step["attempts"]]
+
+
+async def test_a_try_is_on_record_once_when_a_cancel_ends_the_wait_for_the_next(
+    on_mongo, mongo_database
+):
+    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    await journal.open(NAMES)
+    for step in (1, 2):
+        await journal.step_started(step, "1.1", durable=True)
+        await journal.step_retrying(step, "1.1", failed, 1.0)
+    await journal.step_finished(1, "1.1", failed)
+    await journal.step_started(2, "1.2", durable=False)
+    await journal.step_finished(2, "1.2", StepEnd("completed"))
+    assert await attempts_of(mongo_database, "a") == [("1.1", "failed")]
+    assert await attempts_of(mongo_database, "b") == [("1.1", "failed"), ("1.2", "completed")]
+
+
+async def test_a_worker_lost_between_two_tries_has_lost_none(on_mongo, mongo_database):
+    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    await journal.open(NAMES)
+    await journal.step_started(1, "1.1", durable=True)
+    await journal.step_retrying(1, "1.1", failed, 1.0)
+    await journal.step_started(2, "1.1", durable=True)
+    await on_mongo.take_away()
+    assert [record.tries for record in on_mongo.records] == [1, 0]
+    assert await attempts_of(mongo_database, "a") == [("1.1", "failed")]
+    assert await attempts_of(mongo_database, "b") == [("1.1", "lost")]
+
+
 async def test_events_go_out_in_order_one_per_change(mongo_database):
     side = await OnMongo(mongo_database).start()
     try:

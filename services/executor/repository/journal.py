@@ -6,9 +6,10 @@ twice is the exception: its mark is durable before its effect.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -36,6 +37,8 @@ from shared.work.ports import Claim, LostLease, PendingEvent, first_sequence
 from shared.work.queue import MongoWork
 
 UNFINISHED = ["pending", "running"]
+AGAIN_SECONDS = 0.5
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -76,6 +79,8 @@ class MongoJournal:
         self._head = {"execution_id": claim.id, "tenant": claim.tenant}
         self._started: dict[int, datetime] = {}
         self._last_change: dict[int, str] = {}
+        self._recorded: dict[int, str] = {}
+        """The try of a step whose outcome is on record, while the step waits for its next one."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
         self._counts: dict[str, int] = {}
         self._names: Sequence[str] = ()
@@ -87,10 +92,10 @@ class MongoJournal:
         self._names = names
         if self._claim.epoch == 1:
             return []  # the first owner finds every step as it was queued
-        await self._stamp()
-        await self._fence_logs()
-        documents = await self._read()
-        lost = [doc for doc in documents if doc["status"] == "running"]
+        await self._patiently(self._stamp)
+        await self._patiently(self._fence_logs)
+        documents = await self._patiently(self._read)
+        lost = [doc for doc in documents if doc["status"] == "running" and _is_open(doc)]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
         if lost:
             crash.point("recovery.after_lost")
@@ -112,6 +117,7 @@ class MongoJournal:
 
     async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
         now = self._stores.clock.now()
+        self._recorded[step_id] = attempt
         self._change(
             step_id,
             "step.retrying",
@@ -131,12 +137,15 @@ class MongoJournal:
         duration = milliseconds_between(begun, now) if begun else None
         if duration is not None:
             data["duration_ms"] = duration
+        last = None
+        if attempt and begun and attempt != self._recorded.get(step_id):
+            last = tried(attempt, end, begun, now)
         done = self._change(
             step_id,
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
             set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
-            tried=tried(attempt, end, begun, now) if attempt and begun else None,
+            tried=last,
             data=data,
             at=now,
         )
@@ -297,16 +306,17 @@ class MongoJournal:
         }
 
     async def _stored(self, collection: GroupInsert, document: Mapping[str, Any]) -> None:
-        """Wait for as long as the database is away: logs and artifacts come before the step's end."""
+        """Logs and artifacts come before the step's end."""
+        with suppress(DuplicateDocument):  # an answer was lost, the document was not
+            await self._patiently(lambda: collection.insert(document))
+
+    async def _patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Wait for as long as the database is away; `action` may be taken any number of times."""
         while True:
             try:
-                await collection.insert(document)
-            except DuplicateDocument:
-                return  # an answer was lost, the document was not
+                return await action()
             except StorageUnavailable:
-                await self._stores.clock.sleep(0.5)
-            else:
-                return
+                await self._stores.clock.sleep(AGAIN_SECONDS)
 
     async def _announce(self, document: Mapping[str, Any]) -> None:
         event = ExecutionEvent(
@@ -325,6 +335,13 @@ class MongoJournal:
 
     def _count(self, status: str) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
+
+
+def _is_open(step: Mapping[str, Any]) -> bool:
+    """Whether a try had begun of which no outcome is on record; a step that waits for its next try has lost none."""
+    attempt = step.get("attempt")
+    tries = step.get("attempts") or ()
+    return attempt is not None and all(one["attempt"] != attempt for one in tries)
 
 
 async def _settled(done: "asyncio.Future[None]") -> None:

@@ -155,7 +155,8 @@ class MongoAcceptedEvents:
     async def reopen(self, ids: Sequence[str]) -> None:
         async with translated():
             await self._collection.update_many(
-                {"_id": {"$in": list(ids)}, "unsettled": True},
+                # one that comes late finds what is pending already
+                {"_id": {"$in": list(ids)}, "unsettled": True, "published_at": {"$exists": True}},
                 {
                     "$set": {"pending": True},
                     "$unset": {"published_at": "", "partition": "", "offset": ""},

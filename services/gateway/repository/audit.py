@@ -13,7 +13,8 @@ from pymongo.errors import BulkWriteError
 from shared.clock import Clock
 from shared.errors import StorageUnavailable
 from shared.ids import new_id
-from shared.mongo.client import Database, translated
+from shared.mongo.client import Database, is_passing_code, translated
+from shared.mongo.group_insert import DUPLICATE_KEY
 from shared.mongo.indexes import CollectionSpec, Index
 
 NAME = "audit_logs"
@@ -64,10 +65,11 @@ class MongoAudit:
         action: str,
         target: str,
         details: Mapping[str, Any] | None = None,
+        id: str | None = None,
     ) -> None:
         log.info("audit", tenant=tenant, actor=actor, action=action, target=target)
         entry = {
-            "_id": new_id(),
+            "_id": id or new_id(),
             "tenant": tenant,
             "actor": actor,
             "action": action,
@@ -88,15 +90,26 @@ class MongoAudit:
             await asyncio.sleep(GATHER_SECONDS)
             group = self._waiting[:MAX_GROUP]
             try:
-                async with translated():
-                    await self._collection.insert_many(group, ordered=False)
-            except BulkWriteError as error:
-                # ids of ours that are there already: an earlier try went through, only its answer was lost
-                log.warning("audit.partly_stored", problems=len(error.details["writeErrors"]))
-            except StorageUnavailable as error:
-                log.warning("audit.postponed", count=len(self._waiting), code=error.code)
+                left = await self._insert(group)
+            except StorageUnavailable:
+                left = group
+            self._waiting[: len(group)] = left
+            if left:
+                log.warning("audit.postponed", count=len(self._waiting))
                 if self._stopping:
                     return
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            del self._waiting[: len(group)]
+
+    async def _insert(self, group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Returns what has to be sent again. What is there already came with an earlier try, or is recorded twice."""
+        problems: list[dict[str, Any]] = []
+        async with translated():
+            try:
+                await self._collection.insert_many(group, ordered=False)
+            except BulkWriteError as error:
+                problems = error.details["writeErrors"]
+        left = [group[one["index"]] for one in problems if is_passing_code(one["code"])]
+        refused = [one for one in problems if one["code"] != DUPLICATE_KEY]
+        if len(refused) > len(left):
+            log.error("audit.lost", count=len(refused) - len(left))
+        return left

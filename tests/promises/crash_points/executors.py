@@ -134,9 +134,9 @@ class ExecutorChain(Chain):
         return {one for one in self.it.database.executions.distinct("lease.owner") if one}
 
     def _owner_of(self, module: Module) -> str:
-        """What this process calls itself in leases."""
+        """What this process calls itself in leases; nothing when it has died meanwhile."""
         document = self.it.execution(self._running(module)) or {}
-        return str(document["lease"]["owner"])
+        return str((document.get("lease") or {}).get("owner", ""))
 
     async def _publish(self, event: Any) -> None:
         publisher = KafkaEventPublisher(kafka_settings_of(self.it.kafka))
