@@ -45,7 +45,9 @@ async def read_all(
         consumer.assign(places)
         messages: list = []
         async with asyncio.timeout(20):
-            left = sum((await consumer.end_offsets(places)).values())
+            begins = await consumer.beginning_offsets(places)
+            ends = await consumer.end_offsets(places)
+            left = sum(ends[place] - begins[place] for place in places)
             while len(messages) < max(count, left):
                 polled = await consumer.getmany(timeout_ms=200)
                 messages += [message for part in polled.values() for message in part]

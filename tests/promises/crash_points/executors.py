@@ -18,7 +18,7 @@ from shared.kafka.publishing import KafkaEventPublisher
 from shared.work.pipelines import claimed
 from tests.builders.runs import a_run_requested
 from tests.conftest import kafka_settings_of
-from tests.promises.crash_points.harness import Chain
+from tests.promises.crash_points.harness import QUICK, Chain
 
 
 class ExecutorChain(Chain):
@@ -39,10 +39,19 @@ class ExecutorChain(Chain):
             self.died(module, seconds=0.4)
 
     def crowd(self, module: Module) -> None:
-        """More runs than there are slots, so that some have to be claimed."""
+        """Every slot is taken, some runs have to wait; they are claimed when slots become free, one after another."""
         self._make_room()
-        for _ in range(10):
-            self.offer(load.process(self.rng))
+        held = [
+            self.offer(_long(self.rng), patient=True)
+            for _ in range(int(QUICK["EXECUTOR__RUN_SLOTS"]))
+        ]
+        last = [self.offer(load.process(self.rng)) for _ in range(5)][-1]
+        self.it.until(lambda: self.status(last) is not None or not module.alive)
+        for one in held:
+            self._at_the_end.remove(one)
+            self.cancel(one)
+            if self.died(module, seconds=0.5):
+                return
 
     def long(self, module: Module) -> None:
         """Something that is held for longer than a renewal takes."""
