@@ -8,7 +8,7 @@ A service composes the groups it needs and adds a group of its own; every value 
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import ConfigurationError
 
@@ -190,3 +190,7 @@ def load(settings: type[S]) -> S:
             for problem in error.errors()
         )
         raise ConfigurationError(f"wrong settings: {wrong}") from None
+    except SettingsError as error:  # it names the group and no more
+        raise ConfigurationError(
+            f"wrong settings: {error}; lists and objects are written as JSON"
+        ) from None

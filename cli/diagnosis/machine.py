@@ -10,6 +10,9 @@ from pathlib import Path
 from cli.diagnosis.finding import Finding, note, ok, problem, trouble
 from sandbox.errors import SandboxError
 from sandbox.settings import SandboxSettings
+from services.executor.settings import ExecutorSettings
+from shared.errors import ConfigurationError
+from shared.settings import load
 
 FEW_FILES, ENOUGH_FILES = 1_024, 4_096
 ENOUGH_PROCESSES = 1_024
@@ -118,14 +121,28 @@ def _disk(settings: SandboxSettings) -> Finding:
 
 
 def _isolation() -> Finding:
-    """Whether the executor may run steps under another user, and whether steps may look into it."""
-    if os.geteuid() == 0 and shutil.which("setpriv"):
-        return ok("isolation", "steps can run under a user of their own (setpriv)")
+    try:
+        uids = load(ExecutorSettings).executor.step_uids
+    except ConfigurationError as error:
+        return problem("isolation", error.message, "Mend the EXECUTOR__ settings.")
+    return isolation(len(uids), root=os.geteuid() == 0)
+
+
+def isolation(users: int, *, root: bool) -> Finding:
+    """Whether the executor runs steps as other users (`EXECUTOR__STEP_UIDS`), and whether steps may look into it."""
+    what = "isolation"
+    if users and root:
+        return ok(what, f"steps run as other users ({users}), without privileges")
+    if users:
+        fix = "Let the executor start as root, or leave the setting out."
+        return problem(
+            what, "EXECUTOR__STEP_UIDS is set, and only root may become other users", fix
+        )
     scope = PTRACE_SCOPE.read_text().strip() if PTRACE_SCOPE.exists() else "0"
     traced = "may" if scope == "0" else "may not"
     return note(
-        "isolation",
+        what,
         "steps run under the executor's own user: commands of different tenants are not isolated from each other, "
         f"and {traced} trace each other (ptrace_scope {scope}); the executor itself is hidden from them",
-        "Dedicate executors by the label tenant: where that matters, or let the executor change uid.",
+        "Set EXECUTOR__STEP_UIDS for an executor that starts as root, or dedicate executors by the label tenant:.",
     )

@@ -45,11 +45,25 @@ def test_java_and_mongod_are_looked_for_only_where_the_sandbox_would_start_them(
     assert not {"Java", "mongod"} & {f.what for f in machine.findings(SandboxSettings())}
 
 
-def test_without_setpriv_isolation_is_not_promised(monkeypatch):
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+@pytest.mark.parametrize(
+    ("users", "root", "level"),
+    [(2, True, "ok"), (2, False, "problem"), (0, True, "note"), (0, False, "note")],
+)
+def test_isolation_is_promised_only_where_the_executor_changes_the_user(users, root, level):
+    finding = machine.isolation(users, root=root)
+    assert finding.level == level
+    assert (level == "note") == ("not isolated" in finding.text)
+    assert level == "ok" or finding.fix
+
+
+def test_isolation_goes_by_the_executors_settings(monkeypatch):
+    monkeypatch.setenv("EXECUTOR__STEP_UIDS", "[61011]")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     [finding] = [f for f in machine.findings(SandboxSettings()) if f.what == "isolation"]
-    assert (finding.level, "not isolated" in finding.text) == ("note", True)
-    assert "tenant:" in finding.fix
+    assert (finding.level, "other users (1)" in finding.text) == ("ok", True)
+    monkeypatch.setenv("EXECUTOR__STEP_UIDS", "nobody")
+    [finding] = [f for f in machine.findings(SandboxSettings()) if f.what == "isolation"]
+    assert finding.level == "problem"
 
 
 @pytest.mark.parametrize(("skew", "level"), [(0.2, "ok"), (120.0, "problem"), (-30.0, "problem")])
