@@ -9,7 +9,7 @@ GENERATORS := services.executor.commands.reference shared.kafka.reference shared
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 TESTS ?= tests
 # Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB).
-JOBS ?= 2
+JOBS ?= $(shell [ "$$(nproc 2>/dev/null || echo 2)" -gt 3 ] && echo 3 || echo 2)
 # Of `make chaos`: the seed to replay, or how many seeds to try.
 SEED ?=
 SEEDS ?= 5

@@ -116,6 +116,7 @@ async def test_runs_that_began_at_once_are_not_forgotten_when_no_others_can_be_c
     async with working(through) as parts:
         new = item()
         assert await parts.work.add([new], start=1) == [Added.STARTED]
+        parts.work._claims.filled()  # else it does not look for others
         broken = wire.on(lambda message: message.command == "find", Fault.NEVER_SENT, times=9)
         assert [claim.id for claim in await parts.work.claim(2)] == [new.id]
         assert broken.struck

@@ -23,7 +23,7 @@ def submission():
             "name": STRINGS["terminal"] + STRINGS["bidi"] + "\0",
             "description": STRINGS["controls"],
             "env": {"ODD": STRINGS["terminal"]},
-            "inputs": {"of": "the plan"},
+            "inputs": dict.fromkeys(values, "a default"),
             "steps": [
                 {
                     "name": "one",
