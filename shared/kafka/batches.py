@@ -26,6 +26,7 @@ from shared.kafka.progress import Progress
 from shared.kafka.records import Partition, Record, from_driver
 from shared.observability.instruments import BATCHES, CONSUMED, LAG, PAUSED, WAITING
 from shared.observability.metrics import REGISTRY
+from shared.pacing import Pace
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
 
@@ -79,7 +80,9 @@ class BatchConsumer:
         window: FailureWindow | None = None,
         instance_id: str | None = None,
         stop_seconds: float = 10.0,
+        pace_seconds: float = 0.0,
     ) -> None:
+        """`pace_seconds`: how far batches of several records begin apart at least."""
         self.name = f"consume:{group}"
         self._settings = settings
         self._topics = topics
@@ -95,6 +98,7 @@ class BatchConsumer:
         self._max_records = max_records
         self._instance_id = instance_id
         self._stop_seconds = stop_seconds
+        self._pace = Pace(pace_seconds)
         self._batch: Batch | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._commits: Commits | None = None
@@ -157,7 +161,9 @@ class BatchConsumer:
             polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
             records = [from_driver(message) for part in polled.values() for message in part]
             if records:
+                self._pace.begin(len(records))
                 await self._work(commits, Batch(records))
+                await self._pace.wait()
 
     async def _work(self, commits: Commits, batch: Batch) -> None:
         self._batch = batch

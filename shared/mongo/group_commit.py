@@ -1,8 +1,10 @@
 """Group commit: concurrent changes share one writer.
 
-While one bulk is in flight the next group gathers; the first change goes at once when nothing is in flight. A change
-is one guarded update of one document. It carries an id that the document keeps in `applied`, so that it is never
-applied twice however often it is sent, and so that a short total can be traced to exactly the changes that lost
+While one bulk is in flight the next group gathers; the first change goes at once when nothing is in flight. With a
+pace, a group of several changes makes the next one gather a little longer (`shared.pacing`).
+
+A change is one guarded update of one document. It carries an id that the document keeps in `applied`, so that it is
+never applied twice however often it is sent, and so that a short total can be traced to exactly the changes that lost
 their guard. An answer that is lost means *unknown*: the same change is sent again until a majority read shows its id
 or a guard that can never hold again; the next group waits for that.
 
@@ -31,6 +33,7 @@ from shared.mongo.changes import (
 )
 from shared.mongo.client import Database
 from shared.observability.instruments import GROUP_SECONDS, GROUP_SIZE
+from shared.pacing import Pace
 
 __all__ = ["Change", "Emission", "GroupCommit", "InvalidChange", "Listener", "LostGuard"]
 
@@ -72,6 +75,7 @@ class GroupCommit:
         max_bytes: int = MAX_BYTES,
         drain_seconds: float = 10.0,
         writer: BulkWriter | None = None,
+        pace_seconds: float = 0.0,
     ) -> None:
         self._writer = writer or BulkWriter(database)
         self._place = {collection: place for place, collection in enumerate(order)}
@@ -79,6 +83,7 @@ class GroupCommit:
         self._max_changes = max_changes
         self._max_bytes = max_bytes
         self._drain_seconds = drain_seconds
+        self._pace = Pace(pace_seconds)
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._failed: OrderedDict[str, None] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
@@ -132,7 +137,10 @@ class GroupCommit:
     async def _write_all(self) -> None:
         try:
             while self._waiting:
-                await self._write(self._gather())
+                await self._pace.wait()
+                group = self._gather()
+                self._pace.begin(len(group))
+                await self._write(group)
         finally:
             for entry in self._waiting.values():
                 _fail(

@@ -1,6 +1,7 @@
 """Many callers insert one document each; the database sees few large inserts.
 
-While one `insert_many` is in flight the next group gathers; when idle the first document goes at once (never a timer).
+While one `insert_many` is in flight the next group gathers; when idle the first document goes at once. With a pace, a
+group that had company makes the next one gather a little longer (`shared.pacing`).
 Each caller learns of its own document only: `insert` returns once a majority has it, and raises DuplicateDocument or
 StorageUnavailable for that document alone. A document that is too old to wait for (its caller was cancelled) is still
 written when it has been sent.
@@ -15,6 +16,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from shared.errors import Conflict, Overloaded, StorageUnavailable
+from shared.pacing import Pace
 
 MAX_GROUP_BYTES = 8 * 1024 * 1024
 DUPLICATE_KEY = 11000
@@ -37,10 +39,12 @@ class GroupInsert:
         *,
         max_group: int = 1000,
         max_waiting: int = 10_000,
+        pace_seconds: float = 0.0,
     ) -> None:
         self._collection = collection
         self._max_group = max_group
         self._max_waiting = max_waiting
+        self._pace = Pace(pace_seconds)
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -57,7 +61,10 @@ class GroupInsert:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            await self._write(self._next_group())
+            await self._pace.wait()
+            group = self._next_group()
+            self._pace.begin(len(group))
+            await self._write(group)
 
     def _next_group(self) -> list[_Waiting]:
         size, count = 0, 0

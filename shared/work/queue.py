@@ -34,6 +34,8 @@ from shared.work.server_clock import ServerClock
 
 __all__ = ["EventFactory", "MongoWork", "Queue", "WorkParts", "build_work"]
 
+PACE_SECONDS = 0.015
+"""Changes that come together wait at most this long for others."""
 _log = structlog.get_logger(__name__)
 
 
@@ -164,7 +166,9 @@ def build_work(
     if queue.children is not None:
         sources.append(Source(queue.children, queue.factory, queue.stream_of_child))
     outbox = Outbox(database, publisher, sources)
-    commit = GroupCommit(database, order=queue.collections(), listener=outbox)
+    commit = GroupCommit(
+        database, order=queue.collections(), listener=outbox, pace_seconds=PACE_SECONDS
+    )
     work = MongoWork(
         database, queue, outbox=outbox, commit=commit, owner=owner, is_gone=is_gone, clock=clock
     )

@@ -31,6 +31,8 @@ from shared.mongo.indexes import CollectionSpec, Index
 NAME = "accepted_events"
 KEEP = timedelta(days=7)
 MOST_COUNTED = 100_000
+PACE_SECONDS = 0.02
+"""Callers that come together wait at most this long for others."""
 
 COLLECTION = CollectionSpec(
     NAME,
@@ -61,7 +63,9 @@ class MongoAcceptedEvents:
     def __init__(self, database: Database, *, max_waiting: int) -> None:
         self._collection = database[NAME]
         self._durable = self._collection.with_options(read_concern=MAJORITY_READ)
-        self._inserts = GroupInsert(self._collection, max_waiting=max_waiting)
+        self._inserts = GroupInsert(
+            self._collection, max_waiting=max_waiting, pace_seconds=PACE_SECONDS
+        )
 
     async def add(self, record: Accepted) -> bool:
         try:
