@@ -16,6 +16,8 @@ def build(
 
     async def handle(records: list[Record]) -> None:
         readable = await decode_batch(records, RunRequested, dead_letters)
+        # Partitions come one after the other; whoever was accepted first has the first turn.
+        readable.sort(key=lambda pair: pair[1].occurred_at)
         requests = [Request(event, record.header("traceparent")) for record, event in readable]
         results = await intake.queue(requests, start=free())
         wake()

@@ -64,12 +64,19 @@ class ExecutorChain(Chain):
             self.cancel(running)
 
     def cancel_queued(self, module: Module) -> None:
-        """Every slot is taken, the last run has to wait; it is cancelled there."""
+        """Every slot is taken, some runs have to wait; one of them is cancelled there."""
         self._make_room()
-        waiting = [self.offer(_long(self.rng), patient=True) for _ in range(9)]
-        self.it.until(lambda: self.status(waiting[-1]) == "queued" or not module.alive)
-        self._at_the_end.remove(waiting[-1])
-        self.cancel(waiting[-1])
+        offered = [self.offer(_long(self.rng), patient=True) for _ in range(9)]
+        waiting: list[str] = []
+
+        def some_wait() -> bool:
+            waiting[:] = [one for one in offered if self.status(one) == "queued"]
+            return bool(waiting) or not module.alive
+
+        self.it.until(some_wait, what="a run to wait")
+        last = waiting[-1] if waiting else offered[-1]
+        self._at_the_end.remove(last)
+        self.cancel(last)
 
     def lost(self, module: Module) -> None:
         """A former process has left something that runs; should it have been recovered already, this one's does."""
