@@ -78,10 +78,17 @@ class ExecutorChain(Chain):
         self._at_the_end.remove(last)
         self.cancel(last)
 
+    def before_lost(self) -> None:
+        """A process is killed while a step runs, and the database knows that it does."""
+        module = self.start(None)
+        self._make_room()
+        begun = {"execution_id": self._running(module), "attempt": {"$ne": None}}
+        steps = self.it.database.execution_steps
+        self.it.until(lambda: steps.count_documents(begun) > 0, what="the step to begin")
+        module.kill()
+
     def lost(self, module: Module) -> None:
-        """A former process has left something that runs; should it have been recovered already, this one's does."""
-        self.offer(_long(self.rng), patient=True)
-        self.offer(load.process(self.rng))
+        """It finds what a former process has left."""
 
     def terminate(self, module: Module) -> None:
         self._running(module)

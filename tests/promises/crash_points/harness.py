@@ -68,11 +68,15 @@ class Chain:
     def stop_at(self, point: Point) -> None:
         """A process dies at this point; nowhere else, and not of anything else."""
         armed = f"{point.name}:{self.rng.randint(1, point.most)}"
+        if prepare := getattr(self, f"before_{point.reach}", None):
+            prepare()
         module = self.start(armed)
         getattr(self, point.reach)(module)
         deadline = time.monotonic() + 60
         while module.alive:
-            assert time.monotonic() < deadline, f"{armed} was never reached\n{self.it.tails()}"
+            assert time.monotonic() < deadline, (
+                f"{armed} was never reached {self._open(list(self.planned))}\n{self.it.tails()}"
+            )
             time.sleep(0.02)
         assert f"stopped at crash point {point.name}" in self.said(module), (
             f"it died of something else than {armed}\n{self.it.tails()}"
