@@ -17,6 +17,7 @@ BURST = 500
 BURSTS = 5
 STEADY_SECONDS = 30
 FIVE_RUNS = 200
+GROWTH_RUNS = 20_000
 
 
 async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
@@ -29,6 +30,9 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     )
     result["burst"] = await with_load(
         stack, lambda load, watch: _bursts(stack, load, watch, int(BURST * scale))
+    )
+    result["growth"] = await with_load(
+        stack, lambda load, watch: _growth(stack, load, watch, int(GROWTH_RUNS * scale))
     )
     result["steady_200"] = await with_load(
         stack, lambda load, watch: _steady(stack, load, watch, 200, STEADY_SECONDS * scale)
@@ -83,6 +87,22 @@ async def _bursts(stack: Stack, load: Load, watch: Watch, size: int) -> dict[str
     }
 
 
+async def _growth(stack: Stack, load: Load, watch: Watch, count: int) -> dict[str, Any]:
+    """What many runs leave in the processes that carried them."""
+    before = stack.memory_mb()
+    begun = time.perf_counter()
+    for done in range(BURST, count + 1, BURST):
+        await load.burst(NOOP, BURST)
+        await watch.until(done, 120)
+    seconds = time.perf_counter() - begun
+    return {
+        "runs": len(watch.finished),
+        "runs_per_second": round(len(watch.finished) / seconds, 1),
+        "before_mb": before,
+        "after_mb": stack.memory_mb(),
+    }
+
+
 async def _steady(
     stack: Stack, load: Load, watch: Watch, rate: float, seconds: float
 ) -> dict[str, Any]:
@@ -96,6 +116,7 @@ async def _steady(
         "runs_per_second": round(count / (time.perf_counter() - begun), 1),
         "failed": watch.failed,
         **_start_latency(load, watch),
+        "accepted": spread(load.answers),
         "cpu_ms_per_run": _per_run(stack, cpu, count),
     }
 

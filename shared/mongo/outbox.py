@@ -24,6 +24,7 @@ from shared.mongo.client import Database
 from shared.mongo.replaying import OUTBOX_INDEX, Source, read_back, stale_streams
 from shared.mongo.streams import Outgoing, Stream
 from shared.observability.instruments import EVENTS_FAILED, EVENTS_PUBLISHED
+from shared.pacing import Pace
 
 __all__ = ["OUTBOX_INDEX", "EventsPublisher", "Outbox", "Outgoing", "Source"]
 
@@ -32,6 +33,8 @@ REPLAYED_AT_ONCE = 100
 SWEPT_AT_ONCE = 2000
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+PACE_SECONDS = 0.01
+"""Events of several streams wait at most this long for others."""
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +78,7 @@ class Outbox:
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._pace = Pace(PACE_SECONDS)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -182,6 +186,8 @@ class Outbox:
                 self._awake.clear()
                 self._idle.set()
                 await self._awake.wait()
+            await self._pace.wait()
+            self._pace.begin(len({outgoing.stream for outgoing in self._queue}))
             if await self._turn():
                 pause = FIRST_PAUSE
             else:

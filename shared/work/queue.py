@@ -34,7 +34,7 @@ from shared.work.server_clock import ServerClock
 
 __all__ = ["EventFactory", "MongoWork", "Queue", "WorkParts", "build_work"]
 
-PACE_SECONDS = 0.015
+PACE_SECONDS = 0.02
 """Changes that come together wait at most this long for others."""
 _log = structlog.get_logger(__name__)
 

@@ -31,7 +31,7 @@ from shared.mongo.indexes import CollectionSpec, Index
 NAME = "accepted_events"
 KEEP = timedelta(days=7)
 MOST_COUNTED = 100_000
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.025
 """Callers that come together wait at most this long for others."""
 
 COLLECTION = CollectionSpec(
