@@ -120,6 +120,7 @@ class GroupCommit:
             del self._waiting[earlier.change.id]
             entry.absorbed = [*earlier.absorbed, earlier]
         self._waiting[change.id] = entry
+        self._pace.gathered(len(self._waiting))
         if self._listener is not None:
             self._listener.submitted(whole)
         if self._writing is None or self._writing.done():
@@ -137,7 +138,7 @@ class GroupCommit:
     async def _write_all(self) -> None:
         try:
             while self._waiting:
-                await self._pace.wait()
+                await self._pace.wait(len(self._waiting))
                 group = self._gather()
                 self._pace.begin(len(group))
                 await self._write(group)

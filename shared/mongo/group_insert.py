@@ -55,13 +55,14 @@ class GroupInsert:
         encoded = bson.raw_bson.RawBSONDocument(bson.encode(document))
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((encoded, done))
+        self._pace.gathered(len(self._waiting))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
         await done
 
     async def _write_all(self) -> None:
         while self._waiting:
-            await self._pace.wait()
+            await self._pace.wait(len(self._waiting))
             group = self._next_group()
             self._pace.begin(len(group))
             await self._write(group)

@@ -178,6 +178,7 @@ class Outbox:
     def _wake(self) -> None:
         self._idle.clear()
         self._awake.set()
+        self._pace.gathered(len(self._queue))
 
     async def _publish_loop(self) -> None:
         pause = FIRST_PAUSE
@@ -186,7 +187,7 @@ class Outbox:
                 self._awake.clear()
                 self._idle.set()
                 await self._awake.wait()
-            await self._pace.wait()
+            await self._pace.wait(len(self._queue))
             self._pace.begin(len({outgoing.stream for outgoing in self._queue}))
             if await self._turn():
                 pause = FIRST_PAUSE

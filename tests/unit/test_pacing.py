@@ -1,48 +1,51 @@
 """When a group waits for the one before it, and when it does not."""
 
 import asyncio
+import time
 
-import pytest
+from shared.pacing import ENOUGH, Pace
 
-from shared.pacing import Pace
-
-
-@pytest.fixture
-def slept(monkeypatch):
-    """How long was slept; time stands still."""
-    times: list[float] = []
-
-    async def sleep(seconds):
-        times.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    monkeypatch.setattr("time.monotonic", lambda: 100.0)
-    return times
+LONG = 60.0
 
 
-async def test_the_first_one_and_lone_ones_go_at_once(slept):
-    pace = Pace(0.02)
+async def test_the_first_one_and_lone_ones_go_at_once():
+    pace = Pace(LONG)
     for _ in range(3):
-        await pace.wait()
+        await pace.wait(1)
         pace.begin(1)
-    assert slept == []
 
 
-async def test_after_a_group_with_company_the_next_gathers(slept, monkeypatch):
-    pace = Pace(0.02)
-    await pace.wait()
+async def test_after_a_small_group_the_next_gathers_until_its_time_has_come():
+    pace = Pace(0.05)
+    begun = time.monotonic()
     pace.begin(2)
-    monkeypatch.setattr("time.monotonic", lambda: 100.005)
-    await pace.wait()
-    assert slept == [pytest.approx(0.015)]
+    await pace.wait(1)
+    assert time.monotonic() - begun >= 0.05
     pace.begin(1)
-    await pace.wait()
-    assert len(slept) == 1, "it was alone, so the next one is not held up"
+    await asyncio.wait_for(pace.wait(1), 0.04)
 
 
-async def test_a_group_that_took_long_enough_delays_nobody(slept, monkeypatch):
-    pace = Pace(0.02)
-    pace.begin(500)
-    monkeypatch.setattr("time.monotonic", lambda: 100.03)
-    await pace.wait()
-    assert slept == []
+async def test_after_a_large_group_the_next_goes_at_once():
+    pace = Pace(LONG)
+    pace.begin(ENOUGH)
+    await pace.wait(1)
+
+
+async def test_nobody_waits_for_more_than_enough():
+    pace = Pace(LONG)
+    pace.begin(2)
+    await pace.wait(ENOUGH)
+    waiting = asyncio.create_task(pace.wait(1))
+    await asyncio.sleep(0)
+    pace.gathered(ENOUGH - 1)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    pace.gathered(ENOUGH)
+    await waiting
+
+
+async def test_a_group_that_took_long_enough_delays_nobody():
+    pace = Pace(0.01)
+    pace.begin(5)
+    await asyncio.sleep(0.02)
+    await asyncio.wait_for(pace.wait(1), 0.005)
