@@ -61,6 +61,7 @@ docs: $(VENV)/dev.stamp ## Write the generated reference and .env.example anew
 
 bench: $(VENV)/dev.stamp ## Measure; results go to benchmarks/results/
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.live
 
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/*.lock
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install uv
