@@ -7,7 +7,8 @@ missing, adds partitions, sets what differs, leaves foreign settings of a topic 
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,62 +84,52 @@ TOPICS: tuple[Topic, ...] = _TOPICS + tuple(
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 
+@asynccontextmanager
+async def _admin(settings: KafkaSettings, seconds: float) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected client for so long at most. Raises BrokerUnavailable."""
+    admin = AIOKafkaAdminClient(
+        **connection_options(settings), request_timeout_ms=round(seconds * 1000)
+    )
+    try:
+        with translated():
+            async with asyncio.timeout(seconds):
+                await admin.start()
+                yield admin
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error
+    finally:
+        await admin.close()
+
+
 async def apply_topics(
     settings: KafkaSettings, *, topics: Sequence[Topic] = TOPICS, timeout_seconds: float = 30.0
 ) -> list[str]:
     """Bring the cluster to the table; returns what was done, in words. Raises BrokerUnavailable."""
-    admin = AIOKafkaAdminClient(
-        **connection_options(settings), request_timeout_ms=round(timeout_seconds * 1000)
-    )
     try:
-        with translated():
-            async with asyncio.timeout(timeout_seconds):
-                await admin.start()
-                return await _apply(admin, topics, settings)
-    except (TimeoutError, BrokerUnavailable) as error:
+        async with _admin(settings, timeout_seconds) as admin:
+            return await _apply(admin, topics, settings)
+    except BrokerUnavailable as error:
         raise BrokerUnavailable(
-            f"topics were not applied at {settings.bootstrap_servers}: {error or 'no answer in time'}"
+            f"topics were not applied at {settings.bootstrap_servers}: {error}"
         ) from error
-    finally:
-        await admin.close()
 
 
 async def partition_counts(
     settings: KafkaSettings, *, timeout_seconds: float = 10.0
 ) -> dict[str, int]:
     """Every topic that the cluster has, with the number of its partitions. Raises BrokerUnavailable."""
-    admin = AIOKafkaAdminClient(
-        **connection_options(settings), request_timeout_ms=round(timeout_seconds * 1000)
-    )
-    try:
-        with translated():
-            async with asyncio.timeout(timeout_seconds):
-                await admin.start()
-                return await _partitions(admin)
-    except TimeoutError as error:
-        raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error
-    finally:
-        await admin.close()
+    async with _admin(settings, timeout_seconds) as admin:
+        return await _partitions(admin)
 
 
 async def drift(
     settings: KafkaSettings, *, topics: Sequence[Topic] = TOPICS, timeout_seconds: float = 10.0
 ) -> list[str]:
     """How the cluster differs from the table, one line each. Raises BrokerUnavailable, ConfigurationError."""
-    admin = AIOKafkaAdminClient(
-        **connection_options(settings), request_timeout_ms=round(timeout_seconds * 1000)
-    )
-    try:
-        with translated():
-            async with asyncio.timeout(timeout_seconds):
-                await admin.start()
-                found = await _partitions(admin)
-                there = [topic for topic in topics if topic.name in found]
-                configs = await _own_configs(admin, [topic.name for topic in there])
-    except TimeoutError as error:
-        raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error
-    finally:
-        await admin.close()
+    async with _admin(settings, timeout_seconds) as admin:
+        found = await _partitions(admin)
+        there = [topic for topic in topics if topic.name in found]
+        configs = await _own_configs(admin, [topic.name for topic in there])
     lines = [f"{topic.name} is missing" for topic in topics if topic.name not in found]
     for topic in there:
         wanted = topic.partition_count(settings)

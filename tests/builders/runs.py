@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.clock import SystemClock
-from shared.events.run import RunRequested
+from shared.events.run import RunControl, RunRequested
 from shared.ids import new_id
 
 
@@ -31,4 +31,17 @@ def a_run_requested(plan: dict[str, Any] | None = None, **overrides: Any) -> Run
             "content_hash": "0" * 64,
             **overrides,
         }
+    )
+
+
+def a_cancel_of(request: RunRequested) -> RunControl:
+    now = SystemClock().now()
+    return RunControl(
+        id=new_id(),
+        tenant=request.tenant,
+        occurred_at=now,
+        execution_id=request.execution_id,
+        action="cancel",
+        requested_by="ann",
+        requested_at=now,
     )

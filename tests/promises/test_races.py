@@ -16,11 +16,8 @@ from sandbox.chaos.evidence import gather, unfinished
 from sandbox.chaos.invariants import broken
 from sandbox.chaos.load import Planned
 from sandbox.chaos.remains import folders_of, processes_of
-from shared.clock import SystemClock
-from shared.events.run import RunControl
-from shared.ids import new_id
 from shared.kafka.publishing import KafkaEventPublisher
-from tests.builders.runs import a_plan, a_run_requested, a_step
+from tests.builders.runs import a_cancel_of, a_plan, a_run_requested, a_step
 from tests.conftest import kafka_settings_of
 from tests.promises.processes import alive, shell
 
@@ -159,8 +156,8 @@ def test_cancels_that_overtake_their_runs(cadenza, rng):
     cadenza.service("executor", EXECUTOR__RUN_SLOTS="20")
     requests = [a_run_requested(a_plan(shell("sleep 0.1"))) for _ in range(120)]
     messages = [*requests, *rng.sample(requests, 30)]
-    messages += [cancel_of(request) for request in requests]
-    messages += [cancel_of(request) for request in rng.sample(requests, 30)]
+    messages += [a_cancel_of(request) for request in requests]
+    messages += [a_cancel_of(request) for request in rng.sample(requests, 30)]
     rng.shuffle(messages)
     asyncio.run(_publish(cadenza, messages, rng))
     ids = [request.execution_id for request in requests]
@@ -172,19 +169,6 @@ def test_cancels_that_overtake_their_runs(cadenza, rng):
         if document["started_at"] is None:
             assert {step["status"] for step in cadenza.steps(document["_id"])} == {"pending"}
     check(cadenza, ids, ends=("completed", "cancelled"))
-
-
-def cancel_of(request) -> RunControl:
-    now = SystemClock().now()
-    return RunControl(
-        id=new_id(),
-        tenant=request.tenant,
-        occurred_at=now,
-        execution_id=request.execution_id,
-        action="cancel",
-        requested_by="ann",
-        requested_at=now,
-    )
 
 
 async def _publish(cadenza, events: Sequence[Any], rng) -> None:

@@ -11,12 +11,10 @@ from sandbox.chaos.load import Planned
 from sandbox.module import Module
 from services.executor.bootstrap import work_queue
 from services.executor.settings import ExecutorGroup
-from shared.clock import SystemClock
-from shared.events.run import RunControl, RunRequested
 from shared.ids import new_id
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.work.pipelines import claimed
-from tests.builders.runs import a_run_requested
+from tests.builders.runs import a_cancel_of, a_run_requested
 from tests.conftest import kafka_settings_of
 from tests.promises.crash_points.harness import QUICK, Chain
 
@@ -113,7 +111,7 @@ class ExecutorChain(Chain):
         """The cancel of a run comes before the run."""
         request = a_run_requested(load.noop(self.rng).plan)
         id_ = request.execution_id
-        asyncio.run(self._publish(_cancel(request)))
+        asyncio.run(self._publish(a_cancel_of(request)))
         self.it.until(
             lambda: self.it.execution(id_) is not None or not module.alive, what="the tombstone"
         )
@@ -184,16 +182,3 @@ _QUEUE = work_queue(ExecutorGroup(lease_seconds=3, renew_seconds=0.5))
 def _long(rng: random.Random) -> Planned:
     """Runs until it is given up or, at the end, cancelled."""
     return load.cancelled(rng)
-
-
-def _cancel(request: RunRequested) -> RunControl:
-    now = SystemClock().now()
-    return RunControl(
-        id=new_id(),
-        tenant=request.tenant,
-        occurred_at=now,
-        execution_id=request.execution_id,
-        action="cancel",
-        requested_by="ann",
-        requested_at=now,
-    )
