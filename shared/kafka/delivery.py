@@ -205,11 +205,15 @@ class Delivery:
                 attempt += 1
                 await self._sit_out(error, attempt, **about)
             except Exception as error:  # noqa: BLE001 - the caller decides
-                self._report(None)
+                self._report_pause()
                 return error
             else:
-                self._report(None)
+                self._report_pause()
                 return None
+
+    def _report_pause(self) -> None:
+        """Nothing is away; a pause stays one through its probes, until its message is done with."""
+        self._report(self._pause.sentence() if self._pause else None)
 
     async def _sit_out(self, error: TransientError, attempt: int, **about: object) -> None:
         """One pause of an outage."""
@@ -247,6 +251,7 @@ class Delivery:
     async def _stand_still(self, record: Record, why: str, error: Exception) -> None:
         """Until the next probe is due, or somebody resumes."""
         pause = self._noted(record, why)
+        self._report_pause()
         log.error(
             "kafka.paused" if pause.probes == 0 else "kafka.probe_failed",
             why=why,
@@ -260,7 +265,7 @@ class Delivery:
         await self._quietly(partial(self._window.paused, pause))
         left = self._policy.probe_seconds
         while left > 0:
-            self._report(pause.sentence())
+            self._report_pause()
             await self._sleep(min(left, self._window.look_seconds))
             left -= self._window.look_seconds
             if left > 0 and await self._quietly(self._window.released):

@@ -203,6 +203,19 @@ async def test_above_the_limit_a_probe_that_succeeds_lets_work_go_on():
     assert len(bench.publisher.sent) == 1
 
 
+async def test_a_pause_is_told_without_a_gap_until_its_message_is_done_with():
+    """Who asks while a probe is under way must not hear that all is well."""
+    bench = Bench(limit=1, seconds=10_000)
+    await bench.delivery.handle(a_record(), Handler(NotFound()))
+    bench.reports.clear()
+    await bench.delivery.handle(a_record(), Handler(*[NotFound()] * 3))
+    from_the_pause_on = bench.reports[bench.reports.index(next(filter(None, bench.reports))) :]
+    *told, last = from_the_pause_on
+    assert last is None
+    assert all(report and report.startswith("paused:") for report in told), bench.reports
+    assert len(told) > 6
+
+
 async def test_unreadable_messages_do_not_count():
     bench = Bench(limit=1)
     for _ in range(5):
