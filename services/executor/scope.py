@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from services.executor.commands.base import Command, ProcessRunner
+from services.executor.commands.base import Command, ProcessRunner, Reach
 from services.executor.folders import RunFolder
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
@@ -48,6 +48,7 @@ class RunParts:
     limits: Limits = field(default_factory=Limits)
     """Of each process of a step."""
     users: StepUsers = field(default_factory=StepUsers)
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from services.executor.artifacts import (
 )
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
+from services.executor.commands.patience import see_through
 from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
 from services.executor.models import Artifact, Sample, StepEnd
@@ -128,7 +129,7 @@ class StepRun:
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
         try:
-            outcome = await command.execute(resolved.command, context)
+            outcome = await see_through(command, resolved.command, context)
         except (CadenzaError, OSError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -210,6 +211,8 @@ class StepRun:
             output_file=folder.outputs,
             limits=self._parts.limits,
             on_sample=self._sample,
+            reach=self._parts.reach,
+            key=f"{self._scope.execution_id}/{self._id}",
         )
 
     async def _sample(self, sample: ProcessSample) -> None:

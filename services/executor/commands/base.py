@@ -4,20 +4,25 @@ A command gets its arguments as a validated model and a context; it returns an `
 anything that the caller's command did wrong. It stops by itself when `ctx.cancel` is set or `ctx.deadline` passes
 (`ctx.run_process` does both). It knows no driver: whatever it reaches out with comes in the context.
 
+A command that waits for something outside (a job elsewhere, an approval) returns `Suspended` instead of holding its
+place; before it starts such a job, or at the latest as soon as it has the job's id, it calls `ctx.remember`, so that
+whoever takes the run over after a loss resumes the job instead of starting another.
+
 A new type: one file here, one line in `registry.py`, then `python -m services.executor.commands.reference`.
 """
 
 import asyncio
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.executor.commands.outcome import Outcome, completed, failed
+from services.executor.commands.outcome import Outcome, Suspended, completed, failed
+from services.executor.commands.reach import Reach
 from services.executor.processes.model import Limits, LogSink, OnSample
 from shared.security.redaction import Redactor
 
@@ -27,6 +32,8 @@ __all__ = [
     "Outcome",
     "Params",
     "ProcessRunner",
+    "Reach",
+    "Suspended",
     "completed",
     "failed",
 ]
@@ -44,6 +51,14 @@ class ProcessRunner(Protocol):
     async def run(
         self, argv: Sequence[str], ctx: "CommandContext", *, env: Mapping[str, str] | None = None
     ) -> Outcome: ...
+
+
+Remember = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Stores the state of a try that another owner could go on with; durable when it returns."""
+
+
+async def forget(state: Mapping[str, Any]) -> None:
+    """A `Remember` where nobody takes over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,10 @@ class CommandContext:
     """Where a process sets outputs (JSON lines); processes see it as `CADENZA_OUTPUT`."""
     limits: Limits = field(default_factory=Limits)
     on_sample: OnSample | None = None
+    reach: Reach = field(default_factory=Reach)
+    remember: Remember = forget
+    key: str | None = None
+    """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -92,15 +111,30 @@ class Command(ABC, Generic[P]):
     """The model of its arguments."""
 
     @abstractmethod
-    async def run(self, params: P, ctx: CommandContext) -> Outcome: ...
+    async def run(self, params: P, ctx: CommandContext) -> Outcome | Suspended: ...
+
+    async def resume(
+        self,
+        params: P,  # noqa: ARG002 - the contract
+        ctx: CommandContext,  # noqa: ARG002
+        state: Mapping[str, Any],  # noqa: ARG002
+    ) -> Outcome | Suspended:
+        """Go on with what `run` remembered or suspended. Types that do neither never see this."""
+        return failed("not_resumable", f"a step of type '{self.type}' cannot be resumed")
 
     def parse(self, arguments: Mapping[str, Any]) -> P:
         """The arguments (with or without `type`) as a model. Raises pydantic's ValidationError."""
         return self.params.model_validate({k: v for k, v in arguments.items() if k != "type"})
 
-    async def execute(self, arguments: Mapping[str, Any], ctx: CommandContext) -> Outcome:
-        """Parse, run, mask secrets in what comes out; arguments that are wrong only now (after references) end as
-        `invalid_arguments`. Names of fields are no reason to mask: outputs are data for other steps.
+    async def execute(
+        self,
+        arguments: Mapping[str, Any],
+        ctx: CommandContext,
+        *,
+        state: Mapping[str, Any] | None = None,
+    ) -> Outcome | Suspended:
+        """Parse, run (or resume from `state`), mask secrets in what comes out; arguments that are wrong only now (after
+        references) end as `invalid_arguments`. Names of fields are no reason to mask: outputs are data for other steps.
         """
         try:
             params = self.parse(arguments)
@@ -108,7 +142,12 @@ class Command(ABC, Generic[P]):
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "command"
             return failed("invalid_arguments", f"{where}: {first['msg']}")
-        outcome = await self.run(params, ctx)
+        if state is None:
+            outcome = await self.run(params, ctx)
+        else:
+            outcome = await self.resume(params, ctx, state)
+        if isinstance(outcome, Suspended):
+            return outcome
         if not outcome.outputs and not outcome.error:
             return outcome
         return replace(

@@ -34,6 +34,22 @@ class Outcome:
         return self.stdout_truncated or self.stderr_truncated
 
 
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The try goes on elsewhere: nothing of it runs here until it is resumed, and it holds no place meanwhile.
+
+    The command's `resume` is called with `state` when one of `wake_keys` is heard, when `seconds` have passed or when
+    another owner takes the run over. The step's timeout goes on counting.
+    """
+
+    state: Mapping[str, Any]
+    """JSON of at most 64 KiB without secrets: it is stored. What a later owner needs to go on."""
+    seconds: float
+    """To look again at the latest, even if no wake is heard: more than 0."""
+    wake_keys: tuple[str, ...] = ()
+    """What to be woken by, such as `seven_ps/<id of the job>`; unique within a tenant."""
+
+
 def completed(outputs: Mapping[str, Any] | None = None) -> Outcome:
     """The outcome of a command without a process that went well."""
     return Outcome("completed", outputs=outputs or {})

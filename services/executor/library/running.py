@@ -9,6 +9,7 @@ from typing import Any
 
 from services.executor.commands.base import Command, CommandContext
 from services.executor.commands.outcome import Outcome, failed
+from services.executor.commands.patience import see_through
 from services.executor.library.config import ExecutionConfig
 from services.executor.library.dispatch import AnyEvent
 from services.executor.library.events import Cancelled, Completed, Failed, Started, Stderr, Stdout
@@ -58,7 +59,9 @@ class CommandRun:
                 self.entry.status, self.entry.started_at = "running", now()
                 self._send(Started(execution_id=self.entry.id, command=self.display))
                 self.entry.log.write("engine", f"started: {self.display}")
-                outcome = await self._command.execute(self.entry.request.command, self._context())
+                outcome = await see_through(
+                    self._command, self.entry.request.command, self._context()
+                )
             self.end(outcome, time.monotonic() - started)
         except asyncio.CancelledError:
             self.end(Outcome("cancelled", "cancelled", "the engine was stopped"), 0.0)

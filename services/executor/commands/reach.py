@@ -1,0 +1,12 @@
+"""What commands reach out with beside processes: one port for each thing outside, offered in `CommandContext.reach`.
+
+The ports know no driver; `services/executor/clients/` has what stands behind them. A command whose port is not there
+(the embedded library, a test) ends `failed(not_available)`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The ports that this executor offers; None: it has none of the kind."""
