@@ -17,10 +17,10 @@ SEEDS ?= 5
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench clean reset
+.PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench bench-peers clean reset
 
 help: ## List the chores
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONCE=1: leave after the checks)
 	@$(BIN)/cadenza demo $(if $(ONCE),--once)
@@ -67,6 +67,9 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/*.loc
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install uv
 	@for extra in services sandbox dev; do \
 		$(BIN)/python -m uv $(LOCK) pyproject.toml --extra $$extra -o requirements/$$extra.lock || exit 1; done
+
+bench-peers: $(VENV)/dev.stamp ## Measure beside Restate, Celery, DBOS and Prefect (ONLY=restate,dbos; needs redis-server, postgresql, npm)
+	@$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove the environment, caches and build products; the sandbox's data stay
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks import graphs
 from benchmarks.load import FIVE_TRUE, NOOP, Load, Watch, spread, with_load
 from benchmarks.stack import KEY, Stack
 from sandbox.module import Module
@@ -47,6 +48,12 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     result["five_true"]["ratio_tobare_loop"] = round(
         result["five_true"]["runs_per_second"] / result["bare_loop_five_true"]["runs_per_second"], 3
     )
+    result["graph"] = await with_load(stack, graphs.measure)
+    alone = await asyncio.to_thread(asyncio.run, graphs.bare_loop())
+    result["graph"] |= {
+        "bare_loop_seconds": round(alone, 3),
+        "ratio_to_bare_loop": round(alone / result["graph"]["best"], 3),
+    }
     result["accept"] = await _accept(stack, int(ACCEPTED * scale))
     result["memory_mb"] = stack.memory_mb()
     result["idle_memory_mb"] = await asyncio.to_thread(
