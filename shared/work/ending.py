@@ -68,7 +68,7 @@ class Ending:
         event: str | None,
         data: Mapping[str, Any],
     ) -> str:
-        """Let go of an item that has not ended; returns the status that was written: `cancelled` when somebody wants that."""
+        """Let go of an item that has not ended; returns the status that was written, which may be `cancelled`."""
         number, prev = self._number(claim, sequence)
         set_ = {**values, "lease": None, "sequence": number}
         told = self._event(event, number, prev, {"status": values["status"], **data})

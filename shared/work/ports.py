@@ -121,6 +121,8 @@ class Listener(Protocol):
     """Somebody in this process who waits for wakes."""
 
     rung: asyncio.Event
+    heard: frozenset[str]
+    """Ids of wakes that ring no more."""
 
     def close(self) -> None:
         """Nobody listens any more: from here on a wake has to find the item in the database."""
@@ -176,8 +178,8 @@ class Work(Protocol):
         sequence: int | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> str:
-        """Put the item aside until `wake_at` or until a wake of one of `wake_keys` comes, or has come, whose id is not in
-        `heard`. It has neither lease nor slot meanwhile, and is queued again after. Returns `waiting`, `queued` when
+        """Put the item aside until `wake_at`, or until a wake of one of `wake_keys` comes, or has come, whose id is not
+        in `heard`. It has neither lease nor slot meanwhile, and is queued again after. Returns `waiting`, `queued` when
         it was woken at once, or `cancelled` when a cancel mark stood there. Raises LostLease.
         """
         ...
@@ -207,8 +209,8 @@ class Wakes(Protocol):
         id: str | None = None,
         first: bool = False,
     ) -> None:
-        """Durable when it returns; may be told any number of times under one `id`. With `first` the earliest wake of the
-        key stands, else the latest.
+        """Durable when it returns; may be told any number of times under one `id`. With `first` the earliest wake of
+        the key stands, else the latest.
         """
         ...
 
@@ -216,13 +218,15 @@ class Wakes(Protocol):
         """Those of `keys` that have been told."""
         ...
 
-    def listen(self, keys: Collection[str], *, tenant: str, heard: Collection[str] = ()) -> Listener:
+    def listen(
+        self, keys: Collection[str], *, tenant: str, heard: Collection[str] = ()
+    ) -> Listener:
         """Learn within a second of wakes of `keys` while the item stays here."""
         ...
 
     async def sweep(self) -> int:
-        """Queue again what has waited until its time, and make up for wakes that were stored and not applied; returns how
-        many were woken. Every replica does so now and then.
+        """Queue again what has waited until its time, and make up for wakes that were stored and not applied; returns
+        how many were woken. Every replica does so now and then.
         """
         ...
 

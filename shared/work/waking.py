@@ -1,6 +1,6 @@
 """Telling that something has happened, to whoever waits for it: in this process, in another one, later.
 
-    wakes {_id: tenant/key, tenant, key, id, payload, at, applied}     kept for a week
+wakes {_id: tenant/key, tenant, key, id, payload, at, applied}     kept for a week
 """
 
 import asyncio
@@ -103,7 +103,9 @@ class MongoWakes:
                     upsert=True,
                     return_document=ReturnDocument.AFTER,
                 )
-            except DuplicateKeyError:  # it is there already, under this very id, or came at the same moment
+            except (
+                DuplicateKeyError
+            ):  # it is there already, under this very id, or came at the same moment
                 stored = await self._waiting.wakes.find_one({"_id": name})
         return wake_of(faithful(stored)) if stored else wake
 

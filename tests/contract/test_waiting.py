@@ -6,12 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.work.ports import LostLease
-from tests.contract.test_work import (  # noqa: F401 - the fixtures
-    bench,
-    memory_bench,
-    mongo_bench,
-    one,
-)
+from tests.builders.queues import one
 
 TENANT = "demo"
 

@@ -48,6 +48,10 @@ class Suspended:
     """To look again at the latest, even if no wake is heard: more than 0."""
     wake_keys: tuple[str, ...] = ()
     """What to be woken by, such as `seven_ps/<id of the job>`; unique within a tenant."""
+    linger_seconds: float = 0.0
+    """How long it is worth to keep the run's place although nothing of it runs, because a wake may come at once."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it waits for, for people: shown with the step as `waiting_for`."""
 
 
 def completed(outputs: Mapping[str, Any] | None = None) -> Outcome:
