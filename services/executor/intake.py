@@ -62,7 +62,7 @@ class Intake:
                 tenant=request.tenant,
                 payload={**(request.payload or {}), "by": request.requested_by},
                 id=request.id,
-                first=request.first,
+                first=bool(request.first),
             )
         log.info("run.woken", execution_id=request.execution_id, key=request.wake_key)
         return "woken"

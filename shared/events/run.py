@@ -59,7 +59,7 @@ class RunControl(Event):
     """Of `wake`: what has happened, unique within the tenant."""
     payload: JsonObject | None = None
     """Of `wake`: what the steps that waited for it get to know."""
-    first: bool = False
+    first: bool | None = None
     """Of `wake`: what was told first under the key stands (a decision); else what was told last."""
 
     def key(self) -> str:
