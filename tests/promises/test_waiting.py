@@ -42,7 +42,9 @@ def test_an_approval_outlives_its_executor(cadenza):
     cadenza.service("gateway")
     first = cadenza.service("executor")
     execution_id = cadenza.submit(
-        shell("echo built", "build"), approval(), shell("echo ${{ steps.gate.outputs.by }}", "ship")
+        shell("echo built", "build"),
+        {**approval(), "idempotent": False},
+        shell("echo ${{ steps.gate.outputs.by }}", "ship"),
     )
     waiting(cadenza, execution_id)
     (_, gate, _) = cadenza.steps(execution_id)
