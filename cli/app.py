@@ -7,6 +7,7 @@ import typer
 from cli.commands import (
     cancel,
     chaos,
+    decide,
     demo,
     dlq,
     doctor,
@@ -51,6 +52,9 @@ app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(decide.approve)
+app.command(rich_help_panel=RUNS)(decide.reject)
+app.command(rich_help_panel=RUNS)(decide.tell)
 app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)

@@ -9,7 +9,14 @@ from fastapi import FastAPI
 
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
-from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
+from services.executor.events import (
+    FINISHED,
+    QUEUED,
+    REQUEUED,
+    STARTED,
+    WAITING,
+    ExecutionEvents,
+)
 from services.executor.intake import Intake
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
@@ -17,7 +24,7 @@ from services.executor.processes.runner import LocalProcessRunner
 from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
-from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.collections import EXECUTIONS, STEPS, WAKES
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -43,6 +50,7 @@ from shared.security.secrets import SettingsSecrets
 from shared.service import VERSION, App
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
+from shared.work.ports import Wakes
 from shared.work.queue import MongoWork, Queue, build_work
 from shared.work.runner import WorkLoop
 
@@ -90,9 +98,10 @@ def build_app(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark),
+        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
+    parts.work.wakes.on_queued = loop.wake
     web = _web(settings, health)
     resources: list[Resource] = [
         mongo,
@@ -105,7 +114,7 @@ def build_app(
             health,
             executor,
             loop,
-            Intake(parts.work, objects),
+            Intake(parts.work, objects, wakes=parts.work.wakes),
             publisher,
             mongo.database,
         ),
@@ -215,6 +224,8 @@ def work_queue(group: ExecutorGroup) -> Queue:
         started=STARTED,
         requeued=REQUEUED,
         finished=FINISHED,
+        waiting=WAITING,
+        wakes=WAKES,
         lease_seconds=group.lease_seconds,
         margin_seconds=min(5.0, group.lease_seconds / 6),
         renew_seconds=group.renew_seconds,
@@ -231,7 +242,7 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None
+    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, wakes: Wakes
 ) -> RunParts:
     group = settings.executor
     return RunParts(
@@ -254,4 +265,6 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        wakes=wakes,
+        rest_after=group.rest_after_seconds,
     )

@@ -1,4 +1,4 @@
-"""Use cases of what comes in from Kafka: runs to be queued, runs to be cancelled.
+"""Use cases of what comes in from Kafka: runs to be queued, runs to be cancelled, waiting runs to be woken.
 
 A batch is durable when `queue` returns, so the consumer may commit its offsets. Nothing here waits for an upstream
 other than the database and the object store.
@@ -15,7 +15,7 @@ from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
-from shared.work.ports import Added, NewItem, Work
+from shared.work.ports import Added, NewItem, Wakes, Work
 
 log = structlog.get_logger()
 
@@ -31,9 +31,10 @@ class Request:
 class Intake:
     """Turns accepted requests into queued runs."""
 
-    def __init__(self, work: Work, objects: ObjectStore) -> None:
+    def __init__(self, work: Work, objects: ObjectStore, *, wakes: Wakes | None = None) -> None:
         self._work = work
         self._objects = objects
+        self._wakes = wakes
 
     async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
         """Insert runs with their steps, once each; start up to `start` of them at once. One result per request."""
@@ -42,7 +43,9 @@ class Intake:
         )
 
     async def control(self, request: RunControl) -> str:
-        """Mark or end the run that somebody wants to be cancelled; returns what became of it."""
+        """Mark or end the run that somebody wants to be cancelled, or wake who waits; returns what became of it."""
+        if request.action == "wake":
+            return await self._wake(request)
         outcome = await self._work.cancel(
             request.execution_id,
             tenant=request.tenant,
@@ -51,6 +54,18 @@ class Intake:
         )
         log.info("run.cancel_requested", execution_id=request.execution_id, outcome=outcome)
         return outcome
+
+    async def _wake(self, request: RunControl) -> str:
+        if self._wakes is not None and request.wake_key is not None:
+            await self._wakes.wake(
+                request.wake_key,
+                tenant=request.tenant,
+                payload={**(request.payload or {}), "by": request.requested_by},
+                id=request.id,
+                first=bool(request.first),
+            )
+        log.info("run.woken", execution_id=request.execution_id, key=request.wake_key)
+        return "woken"
 
     async def _item(self, request: Request) -> NewItem:
         return new_run(

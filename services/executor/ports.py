@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    RunEnd,
+    RunWait,
+    Sample,
+    StepEnd,
+    StepMemory,
+    StepRecord,
+    WaitingFor,
+)
 from shared.work.ports import Claim
 
 
@@ -28,8 +38,16 @@ class Journal(Protocol):
         """A try begins. Waits for the database only when `durable`."""
         ...
 
-    async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
-        """A try failed, the next one begins in `delay` seconds."""
+    async def step_remembers(
+        self, step_id: int, attempt: str, memory: StepMemory, waiting_for: WaitingFor | None
+    ) -> None:
+        """What a try remembers, and what it waits for; durable when this returns."""
+        ...
+
+    async def step_retrying(
+        self, step_id: int, attempt: str, end: StepEnd, delay: float, *, durable: bool = False
+    ) -> None:
+        """A try failed, the next one begins in `delay` seconds. Waits for the database only when `durable`."""
         ...
 
     async def step_finished(self, step_id: int, attempt: str | None, end: StepEnd) -> None:
@@ -46,6 +64,10 @@ class Journal(Protocol):
 
     async def sample(self, sample: Sample) -> None:
         """Store one sample of resource use."""
+        ...
+
+    async def wait(self, wait: RunWait) -> str:
+        """Put the run aside; what its steps remember is durable already. Returns the status that was written."""
         ...
 
     async def finish(self, end: RunEnd) -> str:

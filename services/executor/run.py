@@ -10,12 +10,12 @@ more is written.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from services.executor.models import STEP_FINAL, RunEnd, StepEnd, StepRecord
+from services.executor.models import STEP_FINAL, RunEnd, RunWait, StepEnd, StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.ports import Journal
 from services.executor.scope import RunParts, RunScope
@@ -40,10 +40,12 @@ class Run:
         """Somebody wants the run to end."""
         self._stop(RunEnd("cancelled", "cancelled", mark.get("reason")))
 
-    async def perform(self, *, started_at: datetime) -> RunEnd:
-        """Run every step that is not final yet; returns how the run ended. Raises LostLease."""
+    async def perform(self, *, started_at: datetime, waited: float = 0.0) -> RunEnd | RunWait:
+        """Run every step that is not final yet; returns how the run ended, or until when it is to be put aside. Of the
+        time since `started_at` it has waited so many seconds. Raises LostLease.
+        """
         records = {record.name: record for record in await self._journal.open(list(self._numbers))}
-        timer = self._arm(started_at)
+        timer = self._arm(started_at + timedelta(seconds=waited))
         try:
             return await self._perform(records)
         finally:
@@ -51,7 +53,7 @@ class Run:
                 timer.cancel()
             await self._end_tasks()
 
-    async def _perform(self, records: Mapping[str, StepRecord]) -> RunEnd:
+    async def _perform(self, records: Mapping[str, StepRecord]) -> RunEnd | RunWait:
         lost = await self._end_lost(records)
         finished = {n: r.status for n, r in records.items() if r.status in STEP_FINAL} | lost
         for name, record in records.items():
@@ -66,6 +68,8 @@ class Run:
                 self._start(step, records)
             if not self._tasks:
                 break
+            if self._stopped is None and (wait := self._resting()) is not None:
+                return wait
             await self._wait_for_one(schedule)
         return self._stopped or self._result(schedule)
 
@@ -81,15 +85,29 @@ class Run:
             parts=self._parts,
             journal=self._journal,
         )
-        record = records.get(step.name)
-        task = asyncio.create_task(run.perform(record.tries if record else 0))
+        task = asyncio.create_task(run.perform(records.get(step.name)))
         self._tasks[task] = step
 
     async def _wait_for_one(self, schedule: Schedule) -> None:
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
+        """Until a step has ended, or all of them may have begun to pause."""
+        bell = self._scope.pauses.bell()
+        signals: list[asyncio.Future[Any]] = [*self._tasks, bell]
+        await asyncio.wait(signals, return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in self._tasks if task.done()]:
             step = self._tasks.pop(task)
             schedule.finish(step.name, task.result().status)
+
+    def _resting(self) -> RunWait | None:
+        """Nothing of the run runs, and nothing will for a while: from here on wakes have to find it in the database."""
+        rest = self._scope.pauses.rest(len(self._tasks), longer_than=self._parts.rest_after)
+        if rest is None:
+            return None
+        return RunWait(
+            wake_at=self._parts.clock.now() + timedelta(seconds=rest.seconds),
+            wake_keys=rest.wake_keys,
+            heard=rest.heard,
+            steps=rest.steps,
+        )
 
     async def _end_lost(self, records: Mapping[str, StepRecord]) -> dict[str, str]:
         """A step that may not run twice and had begun under a lost worker ends here."""
@@ -98,6 +116,8 @@ class Run:
             record = records.get(step.name)
             if record is None or step.idempotent or not record.started:
                 continue
+            if record.memory is not None or record.retry_at is not None:
+                continue  # it goes on, or none of its tries was lost
             if record.status not in STEP_FINAL:
                 end = StepEnd("failed", "lost_worker", "the worker was lost while the step ran")
                 await self._journal.step_finished(record.step_id, None, end)
@@ -137,7 +157,7 @@ class Run:
             self._scope.stop.set()
 
     async def _end_tasks(self) -> None:
-        """Nothing of the run goes on after it: only reached with tasks when the run's own task was cancelled."""
+        """Nothing of the run goes on after it: only reached with tasks when it was cancelled, or all of them pause."""
         tasks: Sequence[asyncio.Task[StepEnd]] = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner, Reach
 from services.executor.folders import RunFolder
+from services.executor.pauses import Pauses
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
 from shared.clock import Clock
@@ -14,6 +15,7 @@ from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
 from shared.registry import Registry
 from shared.security.secrets import SecretSource
+from shared.work.ports import Wakes
 
 
 class Processes(ProcessRunner, Protocol):
@@ -49,6 +51,10 @@ class RunParts:
     """Of each process of a step."""
     users: StepUsers = field(default_factory=StepUsers)
     reach: Reach = field(default_factory=Reach)
+    wakes: Wakes | None = None
+    """None: steps look again when their time has come, and hear nothing."""
+    rest_after: float = 10.0
+    """A run of which nothing runs gives its slot back when its next look is further away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class RunScope:
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
+    pauses: Pauses = field(default_factory=Pauses)
 
     @property
     def processes(self) -> str:

@@ -14,7 +14,7 @@ import structlog
 from services.executor import plans
 from services.executor.errors import PlanUnavailable
 from services.executor.folders import RunFolder
-from services.executor.models import RunEnd
+from services.executor.models import RunEnd, RunWait
 from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
@@ -51,6 +51,10 @@ class Executor:
             try:
                 journal = self._journals.of(claim)
                 end = await self._perform(claim, journal)
+                if isinstance(end, RunWait):
+                    status = await journal.wait(end)
+                    log.info("run.put_aside", execution_id=claim.id, status=status)
+                    return
                 status = await journal.finish(end)
             except LostLease:
                 log.warning("run.lost", execution_id=claim.id, epoch=claim.epoch)
@@ -66,7 +70,7 @@ class Executor:
         """True while the run's steps run in this process."""
         return execution_id in self._running
 
-    async def _perform(self, claim: Claim, journal: Journal) -> RunEnd:
+    async def _perform(self, claim: Claim, journal: Journal) -> RunEnd | RunWait:
         if self._has_expired(claim.document):
             return RunEnd("failed", "expired", "it was accepted too long ago to be started now")
         try:
@@ -83,7 +87,8 @@ class Executor:
         if mark := claim.document.get("cancel"):
             run.cancel(mark)
         try:
-            return await run.perform(started_at=claim.document["started_at"])
+            waited = (claim.document.get("waited_ms") or 0) / 1000
+            return await run.perform(started_at=claim.document["started_at"], waited=waited)
         except StorageUnavailable as error:
             return RunEnd("failed", error.code, error.message)
         finally:

@@ -22,6 +22,9 @@ class ExecutorGroup(Group):
 
     run_slots: int = Field(64, ge=1, le=10_000)
     """Runs that this process holds at the same time; more only wait for each other on two cores."""
+    rest_after_seconds: float = Field(10.0, ge=0)
+    """A run of which nothing runs gives its slot back when none of its steps goes on before that; a shorter pause is
+    cheaper to sit out."""
     process_limit: int = Field(100, ge=1, le=5_000)
     """Steps that run at the same time, over all runs."""
     work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"

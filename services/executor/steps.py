@@ -1,7 +1,8 @@
 """One step of a run: its tries, its data, its output, its artifacts.
 
 A try that failed or timed out is followed by another as the plan's `retry` says, unless the run is being stopped.
-Short backoff sleeps here, in the owner.
+A try that suspends itself, and a wait for the next one, are pauses: while all of a run's steps pause for long the run
+is put aside, and its next owner goes on.
 """
 
 import asyncio
@@ -25,16 +26,17 @@ from services.executor.artifacts import (
 )
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
-from services.executor.commands.patience import see_through
 from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
-from services.executor.models import Artifact, Sample, StepEnd
+from services.executor.models import Artifact, Sample, StepEnd, StepMemory, StepRecord
+from services.executor.pauses import Pause, Place
 from services.executor.planning.data import resolve_step, secrets_of
 from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
+from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
@@ -55,26 +57,34 @@ class StepRun:
         self._parts = parts
         self._journal = journal
 
-    async def perform(self, tries: int = 0) -> StepEnd:
-        """Run the step to its end and record it; `tries` were begun by former owners."""
+    async def perform(self, record: StepRecord | None = None) -> StepEnd:
+        """Run the step to its end and record it; `record` is what former owners have left of it."""
+        tries, memory = (record.tries, record.memory) if record else (0, None)
+        if record is not None and record.retry_at is not None:
+            await self._pause((record.retry_at - self._parts.clock.now()).total_seconds())
         number = 0
         while True:
             number += 1
             attempt = self._journal.attempt(number)
-            async with self._parts.room:
-                if self._scope.stop.is_set():
-                    return await self._ended(None, StepEnd("skipped", "run_stopped"))
-                await self._journal.step_started(
-                    self._id, attempt, durable=not self._step.idempotent
-                )
+            if memory is not None and record is not None and record.attempt is not None:
+                attempt = record.attempt  # it goes on
+            async with Place(self._parts.room) as place:
+                if memory is None:
+                    if self._scope.stop.is_set():
+                        return await self._ended(None, StepEnd("skipped", "run_stopped"))
+                    await self._journal.step_started(
+                        self._id, attempt, durable=not self._step.idempotent
+                    )
                 begun = time.monotonic()
-                end = await self._try(attempt)
+                end = await self._try(attempt, place, memory)
+                memory = None
                 STEPS.record(time.monotonic() - begun, self._command_type(), end.status)
             end = replace(end, retry_count=number - 1)
             delay = self._delay(end, tries + number)
             if delay is None:
                 return await self._ended(attempt, end)
-            await self._journal.step_retrying(self._id, attempt, end, delay)
+            long = delay > self._parts.rest_after
+            await self._journal.step_retrying(self._id, attempt, end, delay, durable=long)
             await self._pause(delay)
             if self._scope.stop.is_set():
                 return await self._ended(attempt, end)
@@ -92,12 +102,11 @@ class StepRun:
         return None if self._scope.stop.is_set() else delay_before_retry(self._step, end, tries)
 
     async def _pause(self, delay: float) -> None:
-        try:
-            await asyncio.wait_for(self._scope.stop.wait(), delay)
-        except TimeoutError:
-            return
+        if delay > 0:
+            pause = Pause(self._step.name, until=time.monotonic() + delay)
+            await self._scope.pauses.take(pause, stop=self._scope.stop)
 
-    async def _try(self, attempt: str) -> StepEnd:
+    async def _try(self, attempt: str, place: Place, memory: StepMemory | None) -> StepEnd:
         try:
             folder = self._scope.folder.of_try(self._id, attempt)
             output = StepLog(
@@ -109,13 +118,26 @@ class StepRun:
                 spool=folder.log,
                 spool_after=self._parts.inline_output,
             )
-            return await self._run_command(output, folder, attempt)
+            suspending = Suspending(
+                self._id,
+                self._step,
+                attempt,
+                scope=self._scope,
+                parts=self._parts,
+                journal=self._journal,
+                place=place,
+                output=output,
+                memory=memory,
+            )
+            return await self._run_command(output, folder, attempt, suspending)
         except CadenzaError as error:
             return StepEnd("failed", error.code, error.message)
         except OSError as error:
             return StepEnd("failed", "workspace_failed", f"{error.strerror}: {error.filename}")
 
-    async def _run_command(self, output: StepLog, folder: TryFolder, attempt: str) -> StepEnd:
+    async def _run_command(
+        self, output: StepLog, folder: TryFolder, attempt: str, suspending: Suspending
+    ) -> StepEnd:
         scope = self._scope
         secrets = await self._secrets()
         resolved = resolve_step(
@@ -128,14 +150,15 @@ class StepRun:
         context = self._context(
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
+        context = suspending.prepare(context, patient=command.patient)
         try:
-            outcome = await see_through(command, resolved.command, context)
+            outcome = await suspending.see_through(command, resolved.command, context)
         except (CadenzaError, OSError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
-        keeper = self._keeper(attempt)
+        keeper = self._keeper(suspending.place_of_files)
         if self._step.artifacts:
             await self._warn_of_missing_files(output)
         await self._keep_files(keeper, folder, output, redactor)
@@ -184,7 +207,6 @@ class StepRun:
         env: Mapping[str, str],
         attempt: str,
     ) -> CommandContext:
-        timeout = self._step.timeout_seconds or self._parts.default_timeout
         return CommandContext(
             working_dir=self._scope.folder.working_dir,
             env=build_environment(
@@ -202,7 +224,6 @@ class StepRun:
             ),
             emit=output.emit,
             processes=self._parts.processes,
-            deadline=time.monotonic() + timeout,
             cancel=self._scope.stop,
             run=self._scope.processes,
             uid=self._scope.folder.uid,
@@ -213,6 +234,7 @@ class StepRun:
             on_sample=self._sample,
             reach=self._parts.reach,
             key=f"{self._scope.execution_id}/{self._id}",
+            attempt=attempt,
         )
 
     async def _sample(self, sample: ProcessSample) -> None:

@@ -44,6 +44,13 @@ class CancelBody(Body):
     """For people; stands in the execution."""
 
 
+class DecisionBody(Body):
+    """Body of an approval or a rejection; may be left out."""
+
+    comment: str | None = Field(None, max_length=4096, examples=["looks good"])
+    """For people; stands in the step's outputs."""
+
+
 class ScanBody(Body):
     """What to scan. An empty list means everything that is configured."""
 

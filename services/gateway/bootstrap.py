@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.decisions import Decisions
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -18,7 +19,15 @@ from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
-from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.routes import (
+    decisions,
+    details,
+    events,
+    executions,
+    extractions,
+    scans,
+    webhooks,
+)
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -105,6 +114,7 @@ def build_app(
         health=health,
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
+            decisions.build_router(Decisions(intake, reader, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,

@@ -15,6 +15,12 @@ class AlreadyEnded(Conflict):
     code = "already_ended"
 
 
+class NotWaiting(Conflict):
+    """The step waits for no decision."""
+
+    code = "not_waiting"
+
+
 class StillRunning(Conflict):
     """The work has not ended yet."""
 

@@ -37,6 +37,8 @@ class Asked:
     action: str
     accepted_at: datetime
     idempotency_key: str | None = None
+    details: Mapping[str, Any] | None = None
+    """Beside what the event says, for the audit."""
 
 
 class Intake:
@@ -82,6 +84,7 @@ class Intake:
             actor=asked.actor,
             action=asked.action,
             target=record.subject,
+            details=asked.details,
             id=record.id,
         )
 

@@ -20,6 +20,7 @@ from shared.views.executions import (
     ExecutionView,
     LogView,
     StepHistory,
+    StepView,
 )
 from shared.views.extractions import ExtractionView
 from shared.views.scans import ScanView
@@ -125,6 +126,10 @@ class Executions(Protocol):
     ) -> Page: ...
 
     async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
+
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
+        """By its name, or else by its number."""
+        ...
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

@@ -21,6 +21,7 @@ from shared.errors import NotFound
 from shared.events.run import RunRequested
 from shared.events.scan import ScanRequested
 from shared.objects.ports import ObjectStore
+from shared.plans.mistakes import shown
 from shared.views.executions import ArtifactView, ExecutionView, StepView, settled
 from shared.views.extractions import IN_PROGRESS, ExtractionView
 from shared.views.scans import ScanView
@@ -63,6 +64,13 @@ class ExecutionReader:
         steps = [step for step in await self._planned_steps(request) if step.step_id > after]
         more = len(steps) > limit
         return Page(steps[:limit], str(steps[limit - 1].step_id) if more else None)
+
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView:
+        """By its name or number. Raises NotFound."""
+        found = await self._executions.step(tenant, execution_id, step)
+        if found is None:
+            raise NotFound(f"there is no step '{shown(step)}', or it has not been taken up yet")
+        return found
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

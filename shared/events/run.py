@@ -41,16 +41,26 @@ class RunRequested(Event):
 
 
 class RunControl(Event):
-    """Somebody wants a run to change course; `cancel` ends it."""
+    """Somebody wants runs to change course: `cancel` ends one, `wake` tells what some may wait for.
+
+    Executors have to know an action before a gateway sends it: they are upgraded first.
+    """
 
     topic: ClassVar[str] = "run-control"
     producer: ClassVar[str] = "gateway"
 
     execution_id: str
-    action: Literal["cancel"]
+    """Empty for what is told to whichever run waits for it."""
+    action: Literal["cancel", "wake"]
     requested_by: str
     reason: str | None = None
     requested_at: Moment
+    wake_key: str | None = None
+    """Of `wake`: what has happened, unique within the tenant."""
+    payload: JsonObject | None = None
+    """Of `wake`: what the steps that waited for it get to know."""
+    first: bool | None = None
+    """Of `wake`: what was told first under the key stands (a decision); else what was told last."""
 
     def key(self) -> str:
-        return self.execution_id
+        return self.execution_id or self.wake_key or self.id

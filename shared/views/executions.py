@@ -120,6 +120,8 @@ class StepView(View):
     metadata: dict[str, Any] = Field(default_factory=dict)
     """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
+    waiting_for: dict[str, Any] | None = None
+    """While it waits for something: `{kind, since, until, wake_keys, …}`."""
 
 
 def settled(step: StepView, run: ExecutionSummary) -> StepView:
@@ -129,7 +131,7 @@ def settled(step: StepView, run: ExecutionSummary) -> StepView:
     if run.status not in FINAL or step.status not in ("pending", "running"):
         return step
     status = "skipped" if step.status == "pending" else run.status
-    return step.model_copy(update={"status": status, "reason": run.reason})
+    return step.model_copy(update={"status": status, "reason": run.reason, "waiting_for": None})
 
 
 class LogView(View):

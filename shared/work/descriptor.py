@@ -36,6 +36,9 @@ class Queue:
     started: str | None = None
     requeued: str | None = None
     finished: str | None = None
+    waiting: str | None = None
+    wakes: str | None = None
+    """Collection of what items may wait for; None: they never wait."""
     lease_seconds: float = 60.0
     """How long an item stays with a worker that says nothing."""
     margin_seconds: float = 5.0

@@ -49,18 +49,35 @@ class Ending:
         return status
 
     async def give_back(self, claim: Claim, *, sequence: int | None, reason: str) -> None:
-        desk = self._desk
-        number, prev = self._number(claim, sequence)
-        set_ = {"status": "queued", "lease": None, "sequence": number}
-        event = self._event(
-            desk.queue.requeued, number, prev, {"status": "queued", "reason": reason}
+        crash.point("give_back.before_submit")
+        await self.put_down(
+            claim,
+            {"status": "queued"},
+            sequence=sequence,
+            event=self._desk.queue.requeued,
+            data={"reason": reason},
         )
+        crash.point("give_back.after_submit")
+
+    async def put_down(
+        self,
+        claim: Claim,
+        values: Mapping[str, Any],
+        *,
+        sequence: int | None,
+        event: str | None,
+        data: Mapping[str, Any],
+    ) -> str:
+        """Let go of an item that has not ended; returns the status that was written, which may be `cancelled`."""
+        number, prev = self._number(claim, sequence)
+        set_ = {**values, "lease": None, "sequence": number}
+        told = self._event(event, number, prev, {"status": values["status"], **data})
         try:
-            crash.point("give_back.before_submit")
-            await self._submit(claim, set_, {"cancel": None}, event, number=number, needs=())
-            crash.point("give_back.after_submit")
+            await self._submit(claim, set_, {"cancel": None}, told, number=number, needs=())
         except LostGuard:
             await self._cancel(claim, {"error": None}, place=(number, prev), data=None, needs=())
+            return "cancelled"
+        return str(values["status"])
 
     async def _cancel(
         self,

@@ -15,5 +15,23 @@ TOMBSTONE_INDEX = Index(
 )
 """A cancel whose item never came is forgotten when the topics have forgotten the item too."""
 
+WAKES_EXPIRE_SECONDS = 7 * 24 * 3600
+"""As long as a step may take at most."""
+DUE_INDEX = Index([("wake_at", 1)], partial={"status": "waiting"}, name="due")
+WAKE_INDEX = Index([("tenant", 1), ("wake_keys", 1)], partial={"status": "waiting"}, name="wake")
+UNLOOKED_INDEX = Index(
+    [("unlooked", 1), ("waiting_since", 1)],
+    partial={"status": "waiting", "unlooked": True},
+    name="unlooked",
+)
+WAIT_INDEXES = (DUE_INDEX, WAKE_INDEX, UNLOOKED_INDEX)
+"""Beside the others, where items may wait."""
+UNAPPLIED_INDEX = Index([("applied", 1), ("at", 1)], partial={"applied": False}, name="unapplied")
+WAKES_INDEXES = (
+    UNAPPLIED_INDEX,
+    Index([("at", 1)], expire_after_seconds=WAKES_EXPIRE_SECONDS, name="expiry"),
+)
+"""Of the collection of wakes."""
+
 WORK_INDEXES = (CLAIM_INDEX, LEASE_INDEX, OUTBOX_INDEX, TOMBSTONE_INDEX)
 CHILD_INDEXES = (OUTBOX_INDEX,)

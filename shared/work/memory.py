@@ -13,7 +13,9 @@ from shared.ids import new_id
 from shared.work import items
 from shared.work.descriptor import Queue
 from shared.work.events import Sequencer, from_document
-from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal
+from shared.work.hearing import Hearing
+from shared.work.memory_wakes import MemoryWakes
+from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal, Wake
 
 Document = dict[str, Any]
 
@@ -28,6 +30,8 @@ class MemoryStore:
 
     items: dict[str, Document] = field(default_factory=dict)
     children: dict[Any, Document] = field(default_factory=dict)
+    wakes: dict[str, Wake] = field(default_factory=dict)
+    hearings: list[Hearing] = field(default_factory=list)
 
 
 class MemoryWork:
@@ -51,6 +55,7 @@ class MemoryWork:
         self._sequencers: dict[str, Sequencer] = {}
         self._started: list[Claim] = []
         self._publishing = asyncio.Lock()
+        self.wakes = MemoryWakes(self)
 
     async def start(self) -> None:
         """Nothing to do."""
@@ -61,6 +66,7 @@ class MemoryWork:
             if document["lease"]["owner"] == self._owner:
                 self._let_go(document, reason="shutdown", lost=False)
         await self._publish()
+        await self.wakes.stop()
 
     def sequencer(self, claim: Claim) -> Sequencer:
         """Where the owner of `claim` takes the numbers of its events from. Raises LostLease."""
@@ -127,6 +133,53 @@ class MemoryWork:
             self._end(document, "cancelled", "cancelled")
         else:
             self._requeue(document, reason)
+        await self._publish()
+
+    async def wait(
+        self,
+        claim: Claim,
+        *,
+        wake_at: datetime,
+        wake_keys: Sequence[str] = (),
+        heard: Sequence[str] = (),
+        sequence: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> str:
+        document = self._owned(claim)
+        self._advance(document, sequence)
+        now = self._clock.now()
+        if document["cancel"]:
+            self._end(document, "cancelled", "cancelled")
+        else:
+            document |= {
+                "status": "waiting",
+                "lease": None,
+                "wake_at": wake_at,
+                "wake_keys": list(wake_keys),
+                "heard": list(heard),
+                "waiting_since": now,
+            }
+            said = {"status": "waiting", "wake_at": wake_at, **(data or {})}
+            items.announce(document, self.queue.waiting, at=now, data=said)
+            self.wakes.look(document)
+        await self._publish()
+        return str(document["status"])
+
+    def awake(self, document: Document, reason: str) -> None:
+        """From waiting to queued."""
+        waited = milliseconds_between(document["waiting_since"], self._clock.now())
+        document |= {
+            "epoch": document["epoch"] + 1,
+            "waited_ms": document.get("waited_ms", 0) + waited,
+            "waiting_since": None,
+            "wake_at": None,
+            "wake_keys": [],
+            "heard": [],
+        }
+        self._requeue(document, reason)
+
+    async def publish(self) -> None:
+        """Publish what the documents hold."""
         await self._publish()
 
     async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:

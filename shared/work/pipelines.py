@@ -16,6 +16,9 @@ _NEW_EPOCH = {"$add": ["$epoch", 1]}
 _FIRST_SEQUENCE = {"$multiply": ["$epoch", 1 << SEQUENCE_BITS]}
 
 
+_AWAKE: Stage = {"wake_at": None, "wake_keys": [], "heard": [], "unlooked": False}
+
+
 def literal(value: Any) -> dict[str, Any]:
     return {"$literal": value}
 
@@ -66,8 +69,24 @@ def cancelled(queue: Queue, mark: Stage) -> list[Stage]:
         "lease": None,
         "updated_at": "$$NOW",
         "cancel": mark,
+        **_AWAKE,
     }
     return [{"$set": change}, *_closed(queue, "cancelled")]
+
+
+def woken(queue: Queue, *, reason: str) -> list[Stage]:
+    """From waiting to queued."""
+    waited = {"$subtract": ["$$NOW", {"$ifNull": ["$waiting_since", "$$NOW"]}]}
+    change: Stage = {
+        "status": "queued",
+        "epoch": _NEW_EPOCH,
+        "updated_at": "$$NOW",
+        "waited_ms": {"$add": [{"$ifNull": ["$waited_ms", 0]}, waited]},
+        "waiting_since": None,
+        **_AWAKE,
+    }
+    said = {"status": "$status", "reason": literal(reason)}
+    return [{"$set": change}, {"$set": _announced(queue.requeued, said)}]
 
 
 def _closed(queue: Queue, reason: str) -> list[Stage]:

@@ -7,6 +7,7 @@ the order of `resources`.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,8 @@ from shared.work.ingest import Ingest
 from shared.work.leases import Leases
 from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal
 from shared.work.server_clock import ServerClock
+from shared.work.waiting import Waiting
+from shared.work.waking import MongoWakes
 
 __all__ = ["EventFactory", "MongoWork", "Queue", "WorkParts", "build_work"]
 
@@ -67,6 +70,8 @@ class MongoWork:
         self._leases = Leases(desk)
         self._ending = Ending(desk)
         self._cancelling = Cancelling(desk)
+        self._waiting = Waiting(desk, self._ending)
+        self.wakes = MongoWakes(desk, self._waiting)
 
     async def start(self) -> None:
         REGISTRY.collect_with(self.name, partial(gauges.tell, self._desk))
@@ -132,6 +137,23 @@ class MongoWork:
     async def give_back(self, claim: Claim, *, sequence: int | None = None, reason: str) -> None:
         await self._ending.give_back(claim, sequence=sequence, reason=reason)
 
+    async def wait(
+        self,
+        claim: Claim,
+        *,
+        wake_at: datetime,
+        wake_keys: Sequence[str] = (),
+        heard: Sequence[str] = (),
+        sequence: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> str:
+        status = await self._waiting.wait(
+            claim, wake_at=wake_at, wake_keys=wake_keys, heard=heard, sequence=sequence, data=data
+        )
+        if status == "queued":
+            self.wakes.on_queued()
+        return status
+
     async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
         return await self._cancelling.cancel(id, tenant=tenant, by=by, reason=reason)
 
@@ -149,7 +171,8 @@ class WorkParts:
 
     @property
     def resources(self) -> list[Resource]:
-        return [self.outbox, self.commit, self.work]
+        waking = [self.work.wakes] if self.work.queue.wakes is not None else []
+        return [self.outbox, self.commit, self.work, *waking]
 
 
 def build_work(

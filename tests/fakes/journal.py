@@ -2,7 +2,16 @@
 
 from collections import defaultdict
 
-from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    RunEnd,
+    RunWait,
+    Sample,
+    StepEnd,
+    StepRecord,
+    WaitingFor,
+)
 from shared.work.ports import LostLease
 
 
@@ -17,6 +26,9 @@ class FakeJournal:
         self.samples: list[Sample] = []
         self.ended: RunEnd | None = None
         self.lost = False
+        self.memories: dict[int, tuple] = {}
+        self.waiting_for: dict[int, WaitingFor | None] = {}
+        self.put_aside: RunWait | None = None
 
     def of(self, _claim):
         return self
@@ -32,7 +44,17 @@ class FakeJournal:
         self._check()
         self.story.append(("started", self.names[step_id - 1], attempt, durable))
 
-    async def step_retrying(self, step_id, attempt, end, delay):
+    async def step_remembers(self, step_id, attempt, memory, waiting_for):
+        self._check()
+        self.memories[step_id] = (attempt, memory)
+        self.waiting_for[step_id] = waiting_for
+
+    async def wait(self, wait):
+        self._check()
+        self.put_aside = wait
+        return "waiting"
+
+    async def step_retrying(self, step_id, attempt, end, delay, *, durable=False):
         self._check()
         self.story.append(("retrying", self.names[step_id - 1], attempt, end.reason))
 

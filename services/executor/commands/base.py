@@ -88,8 +88,12 @@ class CommandContext:
     on_sample: OnSample | None = None
     reach: Reach = field(default_factory=Reach)
     remember: Remember = forget
+    heard: Sequence[Mapping[str, Any]] = ()
+    """While a try is resumed: what the wakes that it has not heard before have brought. A wake may be heard twice."""
     key: str | None = None
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
+    attempt: str | None = None
+    """Names the try within the step; one that is resumed keeps its name."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -107,6 +111,8 @@ class Command(ABC, Generic[P]):
     type: ClassVar[str]
     uses_files: ClassVar[bool] = True
     """False: it needs no working directory, and none is made for it."""
+    patient: ClassVar[bool] = False
+    """True: without a timeout of its own the step may take as long as it likes, for it mostly waits."""
     params: builtins.type[P]
     """The model of its arguments."""
 

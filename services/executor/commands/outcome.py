@@ -12,7 +12,8 @@ class Outcome:
     """The end of one try.
 
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
-    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
+    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output,
+    not_available, rejected, approval_timeout, event_timeout`; None when all went well.
     """
 
     status: StepStatus
@@ -48,6 +49,10 @@ class Suspended:
     """To look again at the latest, even if no wake is heard: more than 0."""
     wake_keys: tuple[str, ...] = ()
     """What to be woken by, such as `seven_ps/<id of the job>`; unique within a tenant."""
+    linger_seconds: float = 0.0
+    """How long it is worth to keep the run's place although nothing of it runs, because a wake may come at once."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it waits for, for people: shown with the step as `waiting_for`."""
 
 
 def completed(outputs: Mapping[str, Any] | None = None) -> Outcome:

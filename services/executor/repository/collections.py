@@ -6,7 +6,7 @@ its unique index is the one every collection has.
 """
 
 from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
-from shared.work.indexes import CHILD_INDEXES, WORK_INDEXES
+from shared.work.indexes import CHILD_INDEXES, WAIT_INDEXES, WAKES_INDEXES, WORK_INDEXES
 
 EXECUTIONS = "executions"
 STEPS = "execution_steps"
@@ -14,6 +14,7 @@ LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
 SWEEPS = "execution_sweeps"
+WAKES = "execution_wakes"
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -21,6 +22,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         EXECUTIONS,
         indexes=(
             *WORK_INDEXES,
+            *WAIT_INDEXES,
             Index([("tenant", 1), ("created_at", -1), ("_id", -1)]),
             Index([("tenant", 1), ("status", 1), ("created_at", -1)]),
             Index([("tenant", 1), ("user_id", 1), ("started_at", -1)]),
@@ -59,4 +61,5 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
     ),
     CollectionSpec("app_configurations"),
     CollectionSpec(SWEEPS),
+    CollectionSpec(WAKES, indexes=WAKES_INDEXES),
 )

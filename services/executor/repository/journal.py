@@ -8,17 +8,32 @@ twice is the exception: its mark is durable before its effect.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
 
 from services.executor.documents import step_id_of
-from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    RunEnd,
+    RunWait,
+    Sample,
+    StepEnd,
+    StepMemory,
+    StepRecord,
+    WaitingFor,
+)
 from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, METRICS, STEPS
 from services.executor.repository.records import (
+    RECORDED,
     artifact_document,
     finished_fields,
+    is_open,
+    log_document,
+    log_event,
+    memory_fields,
     metric_document,
     record,
     tried,
@@ -26,8 +41,6 @@ from services.executor.repository.records import (
 from shared import crash
 from shared.clock import Clock, milliseconds_between
 from shared.errors import StorageUnavailable
-from shared.events.execution import ExecutionEvent
-from shared.ids import derived_id
 from shared.mongo.client import Database, translated
 from shared.mongo.documents import faithful
 from shared.mongo.group_commit import Change, Emission, GroupCommit, LostGuard
@@ -81,7 +94,10 @@ class MongoJournal:
         self._last_change: dict[int, str] = {}
         self._recorded: dict[int, str] = {}
         """The try of a step whose outcome is on record, while the step waits for its next one."""
+        self._remembering: set[int] = set()
+        """Steps whose documents hold a memory."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
+        self._memories = 0
         self._counts: dict[str, int] = {}
         self._names: Sequence[str] = ()
 
@@ -95,7 +111,15 @@ class MongoJournal:
         await self._patiently(self._stamp)
         await self._patiently(self._fence_logs)
         documents = await self._patiently(self._read)
-        lost = [doc for doc in documents if doc["status"] == "running" and _is_open(doc)]
+        lost = [
+            doc
+            for doc in documents
+            if doc["status"] == "running" and is_open(doc) and not doc.get("memory")
+        ]
+        for document in documents:
+            if document["status"] == "running" and document.get("memory"):
+                self._remembering.add(document["step_id"])
+                self._started[document["step_id"]] = document["attempt_started_at"]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
         if lost:
             crash.point("recovery.after_lost")
@@ -115,18 +139,44 @@ class MongoJournal:
         if durable:
             await _settled(done)
 
-    async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
+    async def step_remembers(
+        self, step_id: int, attempt: str, memory: StepMemory, waiting_for: WaitingFor | None
+    ) -> None:
+        self._remembering.add(step_id)
+        self._memories += 1
+        change = Change(
+            id=f"{self._claim.id}/{step_id}/{self.attempt(0)}/{attempt}.memory.{self._memories}",
+            collection=STEPS,
+            document_id=step_id_of(self._claim.id, step_id),
+            guard={"epoch": self._claim.epoch, "status": {"$in": UNFINISHED}},
+            update={"$set": memory_fields(memory, waiting_for, self._stores.clock.now())},
+            absorbs=self._last_change.get(step_id),
+        )
+        self._last_change[step_id] = change.id
+        crash.point("step.before_memory")
+        await _settled(self._stores.commit.submit_nowait(change))
+        crash.point("step.after_memory")
+
+    async def step_retrying(
+        self, step_id: int, attempt: str, end: StepEnd, delay: float, *, durable: bool = False
+    ) -> None:
         now = self._stores.clock.now()
         self._recorded[step_id] = attempt
-        self._change(
+        done = self._change(
             step_id,
             "step.retrying",
             f"{attempt}.retrying",
-            set_={"retry_count": end.retry_count + 1},
+            set_={
+                "retry_count": end.retry_count + 1,
+                "retry_at": now + timedelta(seconds=delay),
+                **self._forgotten(step_id),
+            },
             tried=tried(attempt, end, self._started[step_id], now),
             data={"delay_ms": round(delay * 1000), "reason": end.reason, "attempt": attempt},
             at=now,
         )
+        if durable:
+            await _settled(done)
 
     async def step_finished(self, step_id: int, attempt: str | None, end: StepEnd) -> None:
         now = self._stores.clock.now()
@@ -144,7 +194,12 @@ class MongoJournal:
             step_id,
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
-            set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
+            set_={
+                **finished_fields(end),
+                "completed_at": now,
+                "duration_ms": duration,
+                **self._forgotten(step_id),
+            },
             tried=last,
             data=data,
             at=now,
@@ -153,7 +208,7 @@ class MongoJournal:
         self._count(end.status)
 
     async def logs(self, lines: Sequence[LogLines]) -> None:
-        documents = [self._log_document(line) for line in lines]
+        documents = [self._numbered(line) for line in lines]
         crash.point("logs.before_store")
         for document in documents:
             await self._stored(self._stores.logs, document)
@@ -176,6 +231,16 @@ class MongoJournal:
             await self._stores.metrics.insert(metric_document(self._claim, sample))
         except StorageUnavailable:
             log.warning("metrics.dropped", execution_id=self._claim.id, step_id=sample.step_id)
+
+    async def wait(self, wait: RunWait) -> str:
+        return await self._stores.work.wait(
+            self._claim,
+            wake_at=wait.wake_at,
+            wake_keys=wait.wake_keys,
+            heard=wait.heard,
+            sequence=self._sequence.last,
+            data={"steps": list(wait.steps)},
+        )
 
     async def finish(self, end: RunEnd) -> str:
         return await self._stores.work.finish(
@@ -224,6 +289,13 @@ class MongoJournal:
         self._last_change[step_id] = change.id
         return self._stores.commit.submit_nowait(change)
 
+    def _forgotten(self, step_id: int) -> dict[str, Any]:
+        """A try that has ended remembers nothing."""
+        if step_id not in self._remembering:
+            return {}
+        self._remembering.discard(step_id)
+        return {"memory": None, "waiting_for": None}
+
     def _named(self, step_id: int, set_: Mapping[str, Any]) -> dict[str, Any]:
         named = {
             "step_id": step_id,
@@ -267,10 +339,9 @@ class MongoJournal:
         crash.point("recovery.after_fence")
 
     async def _read(self) -> list[dict[str, Any]]:
-        fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]
         async with translated():
             cursor = self._stores.steps.find(
-                {"execution_id": self._claim.id, "tenant": self._claim.tenant}, fields
+                {"execution_id": self._claim.id, "tenant": self._claim.tenant}, RECORDED
             )
             return [faithful(document) async for document in cursor.sort("step_id")]
 
@@ -288,22 +359,9 @@ class MongoJournal:
         )
         await _settled(done)
 
-    def _log_document(self, line: LogLines) -> dict[str, Any]:
+    def _numbered(self, line: LogLines) -> dict[str, Any]:
         self._chunk += 1
-        return {
-            "_id": derived_id(self._claim.id, "log", self._chunk),
-            "execution_id": self._claim.id,
-            "tenant": self._claim.tenant,
-            "step_id": line.step_id,
-            "step_name": line.step_name,
-            "attempt": line.attempt,
-            "epoch": self._claim.epoch,
-            "sequence": self._sequence.last,
-            "chunk": self._chunk,
-            "stream": line.stream,
-            "at": line.at,
-            "text": line.text,
-        }
+        return log_document(self._claim, line, sequence=self._sequence.last, chunk=self._chunk)
 
     async def _stored(self, collection: GroupInsert, document: Mapping[str, Any]) -> None:
         """Logs and artifacts come before the step's end."""
@@ -319,29 +377,10 @@ class MongoJournal:
                 await self._stores.clock.sleep(AGAIN_SECONDS)
 
     async def _announce(self, document: Mapping[str, Any]) -> None:
-        event = ExecutionEvent(
-            id=document["_id"],
-            tenant=document["tenant"],
-            occurred_at=document["at"],
-            type="step.log",
-            execution_id=document["execution_id"],
-            sequence=document["sequence"],
-            step_id=document["step_id"],
-            step_name=document["step_name"],
-            attempt=document["attempt"],
-            data={key: document[key] for key in ("stream", "chunk", "text")},
-        )
-        await self._stores.publisher.publish(event)
+        await self._stores.publisher.publish(log_event(document))
 
     def _count(self, status: str) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
-
-
-def _is_open(step: Mapping[str, Any]) -> bool:
-    """Whether a try had begun of which no outcome is on record; a step that waits for its next try has lost none."""
-    attempt = step.get("attempt")
-    tries = step.get("attempts") or ()
-    return attempt is not None and all(one["attempt"] != attempt for one in tries)
 
 
 async def _settled(done: "asyncio.Future[None]") -> None:

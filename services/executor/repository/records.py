@@ -4,8 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.executor.models import Artifact, Sample, StepEnd, StepRecord
-from shared.ids import new_id
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    Sample,
+    StepEnd,
+    StepMemory,
+    StepRecord,
+    WaitingFor,
+)
+from shared.events.execution import ExecutionEvent
+from shared.ids import derived_id, new_id
 from shared.work.ports import Claim
 
 
@@ -18,6 +27,77 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         tries=len(document.get("attempts") or ()),
         output=document.get("output") or {},
         output_uri=document.get("output_uri"),
+        attempt=document.get("attempt"),
+        memory=_memory(document.get("memory")),
+        retry_at=None if is_open(document) else document.get("retry_at"),
+    )
+
+
+RECORDED = [
+    *("step_id", "step_name", "status", "attempt", "attempts", "attempt_started_at"),
+    *("output", "output_uri", "memory", "retry_at"),
+]
+"""What is read of a step when its run is claimed."""
+
+
+def is_open(step: Mapping[str, Any]) -> bool:
+    """Whether a try had begun of which no outcome is on record; a step that waits for its next try has lost none."""
+    attempt = step.get("attempt")
+    tries = step.get("attempts") or ()
+    return attempt is not None and all(one["attempt"] != attempt for one in tries)
+
+
+def memory_fields(
+    memory: StepMemory, waiting_for: WaitingFor | None, now: datetime
+) -> dict[str, Any]:
+    shown = None
+    if waiting_for is not None:
+        keys = list(memory.wake_keys)
+        shown = {**waiting_for.about, "since": now, "until": waiting_for.until, "wake_keys": keys}
+    return {
+        "memory": {
+            "state": dict(memory.state),
+            "deadline": memory.deadline,
+            "wake_keys": list(memory.wake_keys),
+            "heard": list(memory.heard),
+        },
+        "waiting_for": shown,
+    }
+
+
+def _memory(stored: Mapping[str, Any] | None) -> StepMemory | None:
+    return None if stored is None else StepMemory(**stored)
+
+
+def log_document(claim: Claim, line: LogLines, *, sequence: int, chunk: int) -> dict[str, Any]:
+    return {
+        "_id": derived_id(claim.id, "log", chunk),
+        "execution_id": claim.id,
+        "tenant": claim.tenant,
+        "step_id": line.step_id,
+        "step_name": line.step_name,
+        "attempt": line.attempt,
+        "epoch": claim.epoch,
+        "sequence": sequence,
+        "chunk": chunk,
+        "stream": line.stream,
+        "at": line.at,
+        "text": line.text,
+    }
+
+
+def log_event(document: Mapping[str, Any]) -> ExecutionEvent:
+    return ExecutionEvent(
+        id=document["_id"],
+        tenant=document["tenant"],
+        occurred_at=document["at"],
+        type="step.log",
+        execution_id=document["execution_id"],
+        sequence=document["sequence"],
+        step_id=document["step_id"],
+        step_name=document["step_name"],
+        attempt=document["attempt"],
+        data={key: document[key] for key in ("stream", "chunk", "text")},
     )
 
 

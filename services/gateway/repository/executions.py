@@ -88,6 +88,18 @@ class MongoExecutions:
         cursor = self._steps.find(query, StepView.projection()).sort("step_id", 1)
         return await page_of(cursor, StepView, limit=limit, key=lambda one: one.step_id)
 
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
+        of_run = {"execution_id": execution_id, "tenant": tenant}
+        found = await self._one_step({**of_run, "step_name": step})
+        if found is None and step.isascii() and step.isdigit() and len(step) < 10:
+            found = await self._one_step({**of_run, "step_id": int(step)})
+        return found
+
+    async def _one_step(self, query: dict[str, Any]) -> StepView | None:
+        async with translated():
+            document = await self._steps.find_one(query, StepView.projection())
+        return StepView.from_document(faithful(document)) if document else None
+
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int
     ) -> Page:

@@ -39,6 +39,23 @@ class AcceptedRun(Answer):
     )
 
 
+class AcceptedDecision(Answer):
+    """The decision is durable; the step goes on."""
+
+    execution_id: str = Field(examples=[EXECUTION_ID])
+    step_id: int = Field(examples=[2])
+    step_name: str = Field(examples=["release"])
+    decision: str = Field(examples=["approve"])
+    links: dict[str, str] = Field(examples=[{"self": f"/v1/executions/{EXECUTION_ID}"}])
+
+
+class AcceptedEvent(Answer):
+    """The event is durable; whoever waits for it goes on."""
+
+    key: str = Field(examples=["deployed/shop"])
+    event_id: str = Field(examples=[EXECUTION_ID])
+
+
 class AcceptedScan(Answer):
     """The scan is durable and will be made."""
 

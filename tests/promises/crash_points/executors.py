@@ -123,6 +123,27 @@ class ExecutorChain(Chain):
         self.planned[id_] = Planned("cancelled first", request.plan or {}, frozenset(ends))
         asyncio.run(self._publish(request))
 
+    def wakes(self, module: Module) -> None:
+        """Runs that wait for something, which is told before they do or after."""
+        while module.alive:
+            key = f"chain/{new_id()}"
+            early = self.rng.random() < 0.5
+            if early:
+                self._tell(key)
+            waits = self.offer(_hearing(key))
+            if not early:
+                self.it.until(
+                    lambda waits=waits: self.status(waits) == "waiting" or not module.alive,
+                    what="it to wait",
+                )
+                self._tell(key)
+            self.died(module, seconds=0.5)
+
+    def _tell(self, key: str) -> None:
+        with self.it.client() as client:
+            answer = client.post(f"/v1/events/{key}", json={"said": "hello"})
+        assert answer.status_code == 202, answer.text
+
     def start(self, armed: str | None) -> Module:
         self._former = self._owners()
         return super().start(armed)
@@ -182,3 +203,16 @@ _QUEUE = work_queue(ExecutorGroup(lease_seconds=3, renew_seconds=0.5))
 def _long(rng: random.Random) -> Planned:
     """Runs until it is given up or, at the end, cancelled."""
     return load.cancelled(rng)
+
+
+def _hearing(key: str) -> Planned:
+    """Ends only when it has heard what it waits for."""
+    steps = [
+        {"name": "hear", "command": {"type": "wait_for_event", "key": key}},
+        {
+            "name": "say",
+            "command": {"type": "shell", "command": "echo ${{ steps.hear.outputs.said }}"},
+        },
+    ]
+    plan = {"name": "hearing", "steps": steps}
+    return Planned("hearing", plan, frozenset({"completed"}), {"say": "hello\n"})

@@ -63,6 +63,19 @@ WORK = (
     Point("give_back.before_submit", "terminate", most=1),
     Point("give_back.after_submit", "terminate", most=1),
 )
+WAITING = (
+    Point("step.before_memory", "wakes", most=2),
+    Point("step.after_memory", "wakes", most=2),
+    Point("wait.before_submit", "wakes", most=2),
+    Point("wait.after_submit", "wakes", most=2),
+    Point("wait.before_look_applied", "wakes", most=2),
+    Point("wait.after_look_applied", "wakes", most=2),
+    Point("wake.before_store", "wakes", most=2),
+    Point("wake.after_store", "wakes", most=2),
+    Point("wake.before_update", "wakes", most=2),
+    Point("wake.after_update", "wakes", most=2),
+    Point("wake.after_apply", "wakes", most=2),
+)
 GATEWAY = (
     Point("gateway.accepted", most=2),
     Point("relay.claimed", most=1),
@@ -93,7 +106,13 @@ EXTRACTOR = (
     Point("index.after_deltas", most=1),
     Point("index.after_forget", most=1),
 )
-CHAINS = {"ingestion": INGESTION, "work": WORK, "gateway": GATEWAY, "extractor": EXTRACTOR}
+CHAINS = {
+    "ingestion": INGESTION,
+    "work": WORK,
+    "waiting": WAITING,
+    "gateway": GATEWAY,
+    "extractor": EXTRACTOR,
+}
 ELSEWHERE = {
     "redrive.after_note": "tests/integration/kafka/test_dead_letters.py",
     "redrive.after_send": "tests/integration/kafka/test_dead_letters.py",

@@ -11,11 +11,12 @@ from tests.promises.lost_answers.writes import (
     updating,
 )
 
-RUNS, STEPS = "executions", "execution_steps"
+RUNS, STEPS, WAKES = "executions", "execution_steps", "execution_wakes"
 _INGEST = "shared/work/ingest.py:_insert_all"
 _COMMIT = "shared/mongo/bulk.py:BulkWriter._send"
 _CANCEL = "shared/work/cancelling.py:Cancelling"
 _LEASES = "shared/work/leases.py:Leases"
+_WAITING = "shared/work/waiting.py:Waiting"
 _CLEAR = "shared/mongo/clearing.py:Clearing._clear"
 _GROUP = "shared/mongo/group_insert.py:GroupInsert._write"
 _STAMP = "services/executor/repository/journal.py:MongoJournal._stamp"
@@ -65,6 +66,39 @@ EXECUTOR = (
     Write("artifacts", _GROUP, inserting("execution_artifacts")),
     Write("events of runs cleared", _CLEAR, cleared(RUNS)),
     Write("events of steps cleared", _CLEAR, cleared(STEPS)),
+    # what waits, and what it waits for
+    Write(
+        "memory of a step",
+        _COMMIT,
+        updating(STEPS, lambda q, u: "applied" in q and bool(u.get("$set", {}).get("memory"))),
+        "wakes",
+    ),
+    Write("put aside", _COMMIT, ended(RUNS, "waiting"), "wakes"),
+    Write(
+        "wake told",
+        "shared/work/waking.py:MongoWakes._store",
+        lambda message: message.command == "findAndModify" and message.collection == WAKES,
+        "wakes",
+    ),
+    Write(
+        "woken by its wake",
+        f"{_WAITING}._wake",
+        updating(RUNS, lambda q, _: "wake_keys" in q),
+        "wakes",
+    ),
+    Write("wake applied", f"{_WAITING}.apply", setting(WAKES, "applied"), "wakes"),
+    Write(
+        "looked, and found a wake",
+        f"{_WAITING}._look",
+        updating(RUNS, lambda q, u: "wake_keys" not in q and "waited_ms" in u.get("$set", {})),
+        "wakes",
+    ),
+    Write(
+        "looked, and found nothing",
+        f"{_WAITING}._look",
+        updating(RUNS, lambda q, u: u.get("$set") == {"unlooked": False}),
+        "wakes",
+    ),
     # a process has gone, and another one takes over
     Write(
         "recovery",
