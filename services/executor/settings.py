@@ -53,7 +53,8 @@ class ExecutorGroup(Group):
     retention_check_seconds: float = Field(3600, gt=0)
     """Between two looks for what is too old."""
     memory_limit_mb: int | None = Field(None, ge=16)
-    """Address space of each process of a step. Browsers and Java reserve far more than they use."""
+    """Address space of each process of a step, and memory held by all of them together. Java reserves far more than it
+    uses. This and the following limits a step's `limits` may narrow, never widen."""
     cpu_limit_seconds: int | None = Field(None, ge=1)
     """CPU time of each process of a step; then SIGXCPU or SIGKILL ends it."""
     open_files_limit: int | None = Field(None, ge=16)

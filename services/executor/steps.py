@@ -34,6 +34,7 @@ from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
+from services.executor.processes.narrowing import narrowed, not_granted
 from services.executor.scope import RunParts, RunScope
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.observability.instruments import STEPS
@@ -128,6 +129,8 @@ class StepRun:
         context = self._context(
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
+        for sentence in not_granted(self._parts.limits, self._step.limits):
+            await output.emit("system", f"{sentence}\n")
         try:
             outcome = await see_through(command, resolved.command, context)
         except (CadenzaError, OSError, asyncio.CancelledError):
@@ -209,7 +212,7 @@ class StepRun:
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,
-            limits=self._parts.limits,
+            limits=narrowed(self._parts.limits, self._step.limits),
             on_sample=self._sample,
             reach=self._parts.reach,
             key=f"{self._scope.execution_id}/{self._id}",
