@@ -76,9 +76,9 @@ async def test_what_went_wrong_is_said_in_its_words(aws):
     profile, _ = await aws("s3api", "list-buckets", profile="nobody", env={})
     assert (profile.status, profile.reason) == ("failed", "credentials_missing")
     assert "nobody" in profile.error
-    nowhere, _ = await aws(
-        "sts", "get-caller-identity", reach=AwsProgram(AWS, "http://127.0.0.1:9")
-    )
+    once = KEYS | {"AWS_MAX_ATTEMPTS": "1"}
+    nobody = AwsProgram(AWS, "http://127.0.0.1:9")
+    nowhere, _ = await aws("sts", "get-caller-identity", env=once, reach=nobody)
     assert (nowhere.status, nowhere.reason) == ("failed", "connection_refused"), nowhere.error
 
 
