@@ -1,6 +1,7 @@
 """Where everything is: embedded parts on their ports, others where the user's settings say."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
         # Short, so that whoever kills an executor here sees its runs recovered while still looking.
         "EXECUTOR__LEASE_SECONDS": "15",
         "EXECUTOR__RENEW_SECONDS": "3",
+        "EXECUTOR__AWS_PROGRAM": str(Path(sys.executable).with_name("aws")),
     }
     if not settings.virtuoso:
         ours["PROXY__UPSTREAM_TOKEN"] = VIRTUOSO_TOKEN
@@ -68,6 +70,7 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
     if not settings.aws:
         ours["AWS__ACCESS_KEY_ID"] = ACCESS_KEY_ID
         ours["AWS__SECRET_ACCESS_KEY"] = SECRET_ACCESS_KEY
+        ours["EXECUTOR__AWS_ENDPOINT_URL"] = addresses.aws
         ours["SCANNER__ACCOUNTS"] = json.dumps([{"id": ACCOUNT, "name": "sandbox"}])
     fixed = {
         "KAFKA__BOOTSTRAP_SERVERS": addresses.kafka,

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from services.executor.commands.reach import AwsProgram, Reach
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import (
@@ -267,4 +268,5 @@ def _run_parts(
         users=_users(group.step_uids),
         wakes=wakes,
         rest_after=group.rest_after_seconds,
+        reach=Reach(aws=AwsProgram(group.aws_program, group.aws_endpoint_url)),
     )

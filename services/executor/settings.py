@@ -56,7 +56,8 @@ class ExecutorGroup(Group):
     retention_check_seconds: float = Field(3600, gt=0)
     """Between two looks for what is too old."""
     memory_limit_mb: int | None = Field(None, ge=16)
-    """Address space of each process of a step. Browsers and Java reserve far more than they use."""
+    """Address space of each process of a step, and memory held by all of them together. Java reserves far more than it
+    uses. This and the following limits a step's `limits` may narrow, never widen."""
     cpu_limit_seconds: int | None = Field(None, ge=1)
     """CPU time of each process of a step; then SIGXCPU or SIGKILL ends it."""
     open_files_limit: int | None = Field(None, ge=16)
@@ -65,6 +66,10 @@ class ExecutorGroup(Group):
     """Of each file that a step writes; then SIGXFSZ ends the process."""
     user_processes_limit: int | None = Field(None, ge=1)
     """Processes and threads of the user that steps run as, all together. Binds everybody but root."""
+    aws_program: str = "aws"
+    """The AWS command line that `aws_cli` steps run: a name on PATH, or a path."""
+    aws_endpoint_url: str | None = None
+    """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""

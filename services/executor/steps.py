@@ -35,6 +35,7 @@ from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
+from services.executor.processes.narrowing import narrowed, not_granted
 from services.executor.scope import RunParts, RunScope
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
@@ -151,6 +152,8 @@ class StepRun:
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
         context = suspending.prepare(context, patient=command.patient)
+        for sentence in not_granted(self._parts.limits, self._step.limits):
+            await output.emit("system", f"{sentence}\n")
         try:
             outcome = await suspending.see_through(command, resolved.command, context)
         except (CadenzaError, OSError, asyncio.CancelledError):
@@ -230,7 +233,7 @@ class StepRun:
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,
-            limits=self._parts.limits,
+            limits=narrowed(self._parts.limits, self._step.limits),
             on_sample=self._sample,
             reach=self._parts.reach,
             key=f"{self._scope.execution_id}/{self._id}",

@@ -75,6 +75,25 @@ class ArtifactRule(PlanPart):
     """Name to keep it under; None: its path. Only for a rule that matches one file."""
 
 
+class StepLimits(PlanPart):
+    """What the processes of a step may take. It narrows what the executor allows: of two limits the lower holds."""
+
+    cpu_seconds: int | None = Field(None, ge=1)
+    """CPU time of each process."""
+    memory_mb: int | None = Field(None, ge=16)
+    """Of each process its address space, and of all of them together what they hold in memory."""
+    output_bytes: int | None = Field(None, ge=1024)
+    """Of each output stream that is kept."""
+    on_output_limit: Literal["truncate", "fail"] = "truncate"
+    """What happens beyond it: the rest is read and dropped, or the step is ended as `failed(output_limit)`."""
+    processes: int | None = Field(None, ge=1)
+    """Processes and threads of the user that the step runs as, all together. Does not bind root."""
+    open_files: int | None = Field(None, ge=16)
+    """Open files of each process."""
+    file_size_mb: int | None = Field(None, ge=1)
+    """Of each file that is written."""
+
+
 class Step(PlanPart):
     """One step. `name` is how other steps refer to it; its number is its place in the plan, from 1."""
 
@@ -93,7 +112,13 @@ class Step(PlanPart):
     retry: Retry | None = None
     idempotent: bool = True
     """False: after the loss of its worker the step is not run again but ends `failed(lost_worker)`."""
+    limits: StepLimits | None = None
+    """For its processes; None: the executor's own."""
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
+    reports: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
+        default_factory=list, max_length=20
+    )
+    """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted."""
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -8,5 +8,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class AwsProgram:
+    """Which `aws` program there is, and where it goes."""
+
+    program: str = "aws"
+    """A name to be found on PATH, or a path."""
+    endpoint_url: str | None = None
+    """Instead of AWS itself; None: AWS."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """The ports that this executor offers; None: it has none of the kind."""
+
+    aws: AwsProgram = AwsProgram()

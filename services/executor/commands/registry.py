@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.executor.commands.approval import Approval
+from services.executor.commands.aws_cli import AwsCli
 from services.executor.commands.base import Command
 from services.executor.commands.exec import Exec
 from services.executor.commands.noop import Noop
@@ -14,6 +15,6 @@ from shared.registry import Registry
 
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
-    commands: list[Command[Any]] = [Shell(), Exec(), Script(), Noop()]
+    commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Noop()]
     commands += [Approval(), WaitForEvent()]
     return Registry("command type", [(command.type, command) for command in commands])

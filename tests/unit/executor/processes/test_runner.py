@@ -265,7 +265,7 @@ async def test_limits_bind(tmp_path):
     assert outcome.status == "completed", "pipes are not files"
     ctx, _ = a_context(tmp_path, limits=Limits(cpu_seconds=1))
     outcome = await ctx.run_process(["bash", "-c", "while :; do :; done"])
-    assert outcome.reason == "signal"
+    assert outcome.reason == "cpu_limit"
 
 
 async def test_two_hundred_processes_at_once(tmp_path):
