@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    apps,
     cancel,
     chaos,
     demo,
@@ -48,6 +49,7 @@ app.command(rich_help_panel=SANDBOX)(up.up)
 app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
 app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
+app.add_typer(apps.app, name="apps", rich_help_panel=RUNS)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.apps import Apps
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -14,11 +15,20 @@ from services.gateway.outbox.turns import Turns
 from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
-from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.routes import (
+    apps,
+    details,
+    events,
+    executions,
+    extractions,
+    scans,
+    webhooks,
+)
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -96,7 +106,8 @@ def build_app(
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
-    runs = _run_requests(settings, intake, reader, store, clock)
+    known_apps = Apps(MongoConfigurations(mongo.database), audit, clock=clock)
+    runs = _run_requests(settings, intake, reader, store, clock, known_apps)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -105,6 +116,7 @@ def build_app(
         health=health,
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
+            apps.build_router(known_apps),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -155,6 +167,7 @@ def _run_requests(
     reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
+    apps: Apps,
 ) -> RunRequests:
     return RunRequests(
         intake,
@@ -164,6 +177,7 @@ def _run_requests(
         version=VERSION,
         environment=settings.telemetry.environment,
         inline_plan_bytes=settings.gateway.inline_plan_bytes,
+        apps=apps,
     )
 
 

@@ -15,6 +15,12 @@ class AlreadyEnded(Conflict):
     code = "already_ended"
 
 
+class AlreadyThere(Conflict):
+    """Another one has this name, number or version already."""
+
+    code = "already_there"
+
+
 class StillRunning(Conflict):
     """The work has not ended yet."""
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from services.gateway.apps import Apps
 from services.gateway.errors import AlreadyEnded, KeyReused
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
@@ -39,16 +40,20 @@ class RunRequests:
         version: str,
         environment: str,
         inline_plan_bytes: int,
+        apps: Apps,
     ) -> None:
         self._intake = intake
+        self._apps = apps
         self._reader = reader
         self._objects = objects
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
 
-    async def validate(self, body: Mapping[str, Any]) -> list[str]:
+    async def validate(self, body: Mapping[str, Any], tenant: str) -> list[str]:
         """Names of the steps in an order in which they may run. Raises InvalidRequest; stores nothing."""
+        if "app" in body:
+            body = (await self._apps.planned(body, tenant)).submission
         return topological((await asyncio.to_thread(validate_submission, body)).plan)
 
     async def submit(
@@ -59,11 +64,17 @@ class RunRequests:
         size: int,
         idempotency_key: str | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, NotFound (of an app), KeyReused,
+        StorageUnavailable.
+        """
+        app, written = None, body
+        if "app" in body:
+            planned = await self._apps.planned(body, requester.tenant)
+            app, body, size = planned.app, planned.submission, planned.size
         if size > ASIDE_BYTES:
-            asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
+            asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant)
         else:
-            asked_hash = _checked(body, requester.tenant)
+            asked_hash = _checked(body, written, requester.tenant)
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(
@@ -78,6 +89,7 @@ class RunRequests:
             labels=body.get("labels") or {},
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
+            app=app,
             content_hash=asked_hash,
         )
         asked = Asked(
@@ -158,7 +170,7 @@ class RunRequests:
         return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _checked(body: Mapping[str, Any], tenant: str) -> str:
-    """The hash of a good body. Raises InvalidRequest."""
+def _checked(body: Mapping[str, Any], written: Mapping[str, Any], tenant: str) -> str:
+    """The hash of what the caller wrote, when the body with its plan is good. Raises InvalidRequest."""
     validate_submission(body)
-    return content_hash(tenant, body)
+    return content_hash(tenant, written)

@@ -16,6 +16,18 @@ class StoredPlan(BaseModel):
     sha256: str
 
 
+class AppRun(BaseModel):
+    """The version of an app that a plan was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    app_id: int
+    app_name: str
+    sub_app_id: int | None = None
+    sub_app_name: str | None = None
+    app_version: str
+
+
 class RunRequested(Event):
     """Somebody wants a plan to be run. Sent once the request is durable; `id` is the accepted event's."""
 
@@ -33,6 +45,8 @@ class RunRequested(Event):
     """The caller's free-form values and the gateway's `ip_address, user_agent, version, environment`."""
     priority: int = 0
     """Higher runs first within a tenant; -100 to 100."""
+    app: AppRun | None = None
+    """What the run was started from by name; None when the caller brought the plan."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
 

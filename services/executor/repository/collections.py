@@ -30,6 +30,10 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_id", 1), ("sub_app_id", 1)],
                 partial={"app_id": {"$gt": 0}},
             ),
+            Index(
+                [("tenant", 1), ("app_name", 1), ("created_at", -1)],
+                partial={"app_name": {"$gt": ""}},
+            ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
         ),
@@ -57,6 +61,5 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         timeseries=TimeSeries("timestamp", "meta", expire_after_seconds=METRICS_SECONDS),
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
-    CollectionSpec("app_configurations"),
     CollectionSpec(SWEEPS),
 )
