@@ -17,6 +17,7 @@ from cli.commands import (
     migrate,
     run,
     scan,
+    schedules,
     simulate,
     up,
     validate,
@@ -50,6 +51,7 @@ app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
 app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(apps.app, name="apps", rich_help_panel=RUNS)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=RUNS)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)

@@ -18,7 +18,9 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.schedules import MongoTimetable
 from services.executor.retention import Ages, Retention
+from services.executor.schedules import Schedules
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
@@ -45,6 +47,7 @@ from shared.web.app import build_web_app
 from shared.web.server import WebServer
 from shared.work.queue import MongoWork, Queue, build_work
 from shared.work.runner import WorkLoop
+from shared.work.server_clock import ServerClock
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
@@ -110,6 +113,7 @@ def build_app(
             mongo.database,
         ),
         _retention(group, mongo, objects, clock),
+        _schedules(group, mongo, parts.work, loop),
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
@@ -191,6 +195,16 @@ def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: 
     )
     records = MongoRecords(mongo.database)
     return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
+def _schedules(group: ExecutorGroup, mongo: Mongo, work: MongoWork, loop: WorkLoop) -> Schedules:
+    timetable = MongoTimetable(
+        mongo.database,
+        owner=lease_owner(group.host_id),
+        clock=ServerClock(SystemClock()),
+        claim_seconds=min(10.0, group.lease_seconds),
+    )
+    return Schedules(timetable, work, wake=loop.wake)
 
 
 def _web(settings: ExecutorSettings, health: Health) -> FastAPI:

@@ -18,6 +18,7 @@ from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.routes import (
@@ -27,8 +28,10 @@ from services.gateway.routes import (
     executions,
     extractions,
     scans,
+    schedules,
     webhooks,
 )
+from services.gateway.schedules import Schedules
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -116,7 +119,7 @@ def build_app(
         health=health,
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
-            apps.build_router(known_apps),
+            *_definition_routers(mongo.database, known_apps, audit, clock),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -193,6 +196,14 @@ def _run_routers(
         details.build_router(reader),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _definition_routers(
+    database: Database, known_apps: Apps, audit: Audit, clock: Clock
+) -> list[APIRouter]:
+    """What people keep here by name; this service alone writes it."""
+    definitions = Schedules(MongoDefinitions(database), known_apps, audit, clock=clock)
+    return [apps.build_router(known_apps), schedules.build_router(definitions)]
 
 
 def _bounds(group: GatewayGroup) -> Bounds:

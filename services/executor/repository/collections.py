@@ -6,6 +6,7 @@ its unique index is the one every collection has.
 """
 
 from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
+from shared.views.schedules import SCHEDULE_STATES
 from shared.work.indexes import CHILD_INDEXES, WORK_INDEXES
 
 EXECUTIONS = "executions"
@@ -36,6 +37,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(
@@ -62,4 +64,5 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
     CollectionSpec(SWEEPS),
+    CollectionSpec(SCHEDULE_STATES),
 )

@@ -2,6 +2,6 @@
 (`app_configurations`, `schedules`); all else it only reads.
 """
 
-from services.gateway.repository import accepted, apps, audit
+from services.gateway.repository import accepted, apps, audit, schedules
 
-COLLECTIONS = (accepted.COLLECTION, audit.COLLECTION, *apps.COLLECTIONS)
+COLLECTIONS = (accepted.COLLECTION, audit.COLLECTION, *apps.COLLECTIONS, schedules.COLLECTION)
