@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    apps,
     cancel,
     chaos,
     decide,
@@ -15,8 +16,10 @@ from cli.commands import (
     extract,
     logs,
     migrate,
+    retention,
     run,
     scan,
+    schedules,
     simulate,
     up,
     validate,
@@ -49,6 +52,8 @@ app.command(rich_help_panel=SANDBOX)(up.up)
 app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
 app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
+app.add_typer(apps.app, name="apps", rich_help_panel=RUNS)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=RUNS)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
@@ -59,6 +64,7 @@ app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
+app.command(rich_help_panel=OPERATION)(retention.retention)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)

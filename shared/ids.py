@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 import uuid
+from datetime import datetime
 
 NAMESPACE = uuid.UUID("6d1c1d2e-0a6b-5a43-9b0e-5f6d1f0c7a11")
 
@@ -57,6 +58,14 @@ def derived_id(*parts: object) -> str:
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return _text(digest.hex())
+
+
+def derived_run_id(moment: datetime, *parts: object) -> str:
+    """The id of a run that must come out the same when it is computed again: a UUIDv7 of `moment` whose other bits
+    come from `parts`, because the order of run ids is the order of their acceptance (retention relies on it).
+    """
+    random = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:10]
+    return str(uuid7(int(moment.timestamp() * 1000), random))
 
 
 def is_uuid(text: str) -> bool:

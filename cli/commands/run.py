@@ -1,5 +1,6 @@
 """`cadenza run FILE`: submit a plan; follow it; leave with its result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,11 +47,26 @@ def run(
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:
-        accepted = client.post("/v1/executions", body, headers=headers)
-        if not follow_it and junit is None:
-            _tell_accepted(client, accepted, as_json=as_json)
-            return PASSED
-        return _follow(client, accepted["execution_id"], junit=junit, as_json=as_json)
+        return hand_in(
+            client, body, headers=headers, follow_it=follow_it, junit=junit, as_json=as_json
+        )
+
+
+def hand_in(
+    client: Client,
+    body: Json,
+    *,
+    headers: Mapping[str, str] | None = None,
+    follow_it: bool,
+    junit: Path | None = None,
+    as_json: bool,
+) -> int:
+    """Submit it; follow it to its end when that is wanted. Returns the exit code."""
+    accepted = client.post("/v1/executions", body, headers=headers)
+    if not follow_it and junit is None:
+        _tell_accepted(client, accepted, as_json=as_json)
+        return PASSED
+    return _follow(client, accepted["execution_id"], junit=junit, as_json=as_json)
 
 
 def follow_run(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -19,6 +18,7 @@ from services.executor.events import (
     ExecutionEvents,
 )
 from services.executor.intake import Intake
+from services.executor.keeping import Keeping
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
@@ -26,7 +26,10 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS, WAKES
+from services.executor.repository.keeping import MongoKeptRuns
+from services.executor.repository.schedules import MongoTimetable
 from services.executor.retention import Ages, Retention
+from services.executor.schedules import Schedules
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
@@ -54,6 +57,7 @@ from shared.web.server import WebServer
 from shared.work.ports import Wakes
 from shared.work.queue import MongoWork, Queue, build_work
 from shared.work.runner import WorkLoop
+from shared.work.server_clock import ServerClock
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
@@ -104,22 +108,18 @@ def build_app(
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     parts.work.wakes.on_queued = loop.wake
     web = _web(settings, health)
+    keeping = _keeping(group, mongo, objects, clock)
+    intake = Intake(parts.work, objects, keeping, wakes=parts.work.wakes)
     resources: list[Resource] = [
         mongo,
         publisher,
         workspace,
         *parts.resources,
         loop,
-        *_consumers(
-            settings,
-            health,
-            executor,
-            loop,
-            Intake(parts.work, objects, wakes=parts.work.wakes),
-            publisher,
-            mongo.database,
-        ),
+        *_consumers(settings, health, executor, loop, intake, publisher, mongo.database),
         _retention(group, mongo, objects, clock),
+        keeping,
+        _schedules(group, mongo, parts.work, loop),
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
@@ -194,13 +194,28 @@ def _consumers(
 
 
 def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Retention:
-    ages = Ages(
-        executions=timedelta(days=group.keep_executions_days),
-        steps=timedelta(days=group.keep_steps_days),
-        artifacts=timedelta(days=group.keep_artifacts_days),
+    return Retention(
+        MongoRecords(mongo.database),
+        objects,
+        Ages.of(group),
+        clock=clock,
+        interval=group.retention_check_seconds,
     )
-    records = MongoRecords(mongo.database)
-    return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
+def _keeping(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Keeping:
+    runs = MongoKeptRuns(mongo.database, clock=clock)
+    return Keeping(runs, objects, interval=group.retention_check_seconds)
+
+
+def _schedules(group: ExecutorGroup, mongo: Mongo, work: MongoWork, loop: WorkLoop) -> Schedules:
+    timetable = MongoTimetable(
+        mongo.database,
+        owner=lease_owner(group.host_id),
+        clock=ServerClock(SystemClock()),
+        claim_seconds=min(10.0, group.lease_seconds),
+    )
+    return Schedules(timetable, work, wake=loop.wake)
 
 
 def _web(settings: ExecutorSettings, health: Health) -> FastAPI:

@@ -6,7 +6,7 @@ Pure. Field names are the schema document's; `status` of a step that has not beg
 from collections.abc import Mapping
 from typing import Any
 
-from shared.events.run import RunRequested
+from shared.events.run import AppRun, RunRequested
 from shared.work.ports import NewItem
 
 SCHEMA_VERSION = 1
@@ -28,10 +28,7 @@ def new_run(
         fields={
             "schema_version": SCHEMA_VERSION,
             "name": str((plan or {}).get("name", "")),
-            "app_id": None,
-            "app_name": None,
-            "sub_app_id": None,
-            "sub_app_name": None,
+            **(request.app.model_dump() if request.app else dict.fromkeys(AppRun.model_fields)),
             "user_id": request.user_id,
             "plan": None if request.stored_plan else plan,
             "stored_plan": request.stored_plan and request.stored_plan.model_dump(),

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.apps import Apps
 from services.gateway.decisions import Decisions
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
@@ -15,19 +16,24 @@ from services.gateway.outbox.turns import Turns
 from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.routes import (
+    apps,
     decisions,
     details,
     events,
     executions,
     extractions,
     scans,
+    schedules,
     webhooks,
 )
+from services.gateway.schedules import Schedules
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -105,7 +111,8 @@ def build_app(
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
-    runs = _run_requests(settings, intake, reader, store, clock)
+    known_apps = Apps(MongoConfigurations(mongo.database), audit, clock=clock)
+    runs = _run_requests(settings, intake, reader, store, clock, known_apps)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -115,6 +122,7 @@ def build_app(
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
+            *_definition_routers(mongo.database, known_apps, audit, clock),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -165,6 +173,7 @@ def _run_requests(
     reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
+    apps: Apps,
 ) -> RunRequests:
     return RunRequests(
         intake,
@@ -174,6 +183,7 @@ def _run_requests(
         version=VERSION,
         environment=settings.telemetry.environment,
         inline_plan_bytes=settings.gateway.inline_plan_bytes,
+        apps=apps,
     )
 
 
@@ -189,6 +199,14 @@ def _run_routers(
         details.build_router(reader),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _definition_routers(
+    database: Database, known_apps: Apps, audit: Audit, clock: Clock
+) -> list[APIRouter]:
+    """What people keep here by name; this service alone writes it."""
+    definitions = Schedules(MongoDefinitions(database), known_apps, audit, clock=clock)
+    return [apps.build_router(known_apps), schedules.build_router(definitions)]
 
 
 def _bounds(group: GatewayGroup) -> Bounds:

@@ -21,6 +21,12 @@ class NotWaiting(Conflict):
     code = "not_waiting"
 
 
+class AlreadyThere(Conflict):
+    """Another one has this name, number or version already."""
+
+    code = "already_there"
+
+
 class StillRunning(Conflict):
     """The work has not ended yet."""
 

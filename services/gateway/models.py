@@ -66,6 +66,8 @@ class ExecutionFilter:
     labels: Sequence[str] = ()
     user_id: str | None = None
     name: str | None = None
+    app_name: str | None = None
+    sub_app_name: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 

@@ -219,6 +219,7 @@ def _planned(request: Accepted) -> ExecutionView:
         priority=event.priority,
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
+        **(event.app.model_dump() if event.app else {}),
         **_state_of(request),
     )
 

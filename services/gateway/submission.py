@@ -8,9 +8,10 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from services.gateway.errors import AlreadyEnded, KeyReused
+from services.gateway.apps import Apps
+from services.gateway.errors import AlreadyEnded, KeyReused, StillRunning
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from services.gateway.reading import ExecutionReader
@@ -39,16 +40,20 @@ class RunRequests:
         version: str,
         environment: str,
         inline_plan_bytes: int,
+        apps: Apps,
     ) -> None:
         self._intake = intake
+        self._apps = apps
         self._reader = reader
         self._objects = objects
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
 
-    async def validate(self, body: Mapping[str, Any]) -> list[str]:
+    async def validate(self, body: Mapping[str, Any], tenant: str) -> list[str]:
         """Names of the steps in an order in which they may run. Raises InvalidRequest; stores nothing."""
+        if "app" in body:
+            body = (await self._apps.planned(body, tenant)).submission
         return topological((await asyncio.to_thread(validate_submission, body)).plan)
 
     async def submit(
@@ -59,11 +64,17 @@ class RunRequests:
         size: int,
         idempotency_key: str | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, NotFound (of an app), KeyReused,
+        StorageUnavailable.
+        """
+        app, written = None, body
+        if "app" in body:
+            planned = await self._apps.planned(body, requester.tenant)
+            app, body, size = planned.app, planned.submission, planned.size
         if size > ASIDE_BYTES:
-            asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
+            asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant)
         else:
-            asked_hash = _checked(body, requester.tenant)
+            asked_hash = _checked(body, written, requester.tenant)
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(
@@ -78,6 +89,7 @@ class RunRequests:
             labels=body.get("labels") or {},
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
+            app=app,
             content_hash=asked_hash,
         )
         asked = Asked(
@@ -98,13 +110,35 @@ class RunRequests:
             raise AlreadyEnded(f"the execution has ended: {execution.status}")
         if execution.cancel is not None:
             return execution.status
+        await self._steer(execution_id, "cancel", requester, reason=reason)
+        return execution.status
+
+    async def keep(self, execution_id: str, requester: Requester, *, keep: bool) -> str:
+        """Ask that a run be kept for ever, or no longer; returns its status. Raises NotFound, StillRunning for one that
+        has not been taken up yet.
+        """
+        execution = await self._reader.get(requester.tenant, execution_id)
+        if not execution.sequence:
+            raise StillRunning("the run is being taken up; ask again in a moment")
+        if execution.keep != keep:
+            await self._steer(execution_id, "keep" if keep else "release", requester)
+        return execution.status
+
+    async def _steer(
+        self,
+        execution_id: str,
+        action: Literal["cancel", "keep", "release"],
+        requester: Requester,
+        *,
+        reason: str | None = None,
+    ) -> None:
         now = self._clock.now()
         event = RunControl(
             id=new_id(),
             tenant=requester.tenant,
             occurred_at=now,
             execution_id=execution_id,
-            action="cancel",
+            action=action,
             requested_by=requester.user,
             reason=reason,
             requested_at=now,
@@ -115,11 +149,10 @@ class RunRequests:
                 subject=execution_id,
                 content_hash=content_hash(requester.tenant, {"reason": reason}),
                 actor=requester.user,
-                action="execution.cancel",
+                action=f"execution.{action}",
                 accepted_at=now,
             )
         )
-        return execution.status
 
     async def _accept(self, asked: Asked, stored: StoredPlan | None) -> Accepted:
         """Accept, and remove the stored plan again when an earlier request has its own copy of it."""
@@ -158,7 +191,7 @@ class RunRequests:
         return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _checked(body: Mapping[str, Any], tenant: str) -> str:
-    """The hash of a good body. Raises InvalidRequest."""
+def _checked(body: Mapping[str, Any], written: Mapping[str, Any], tenant: str) -> str:
+    """The hash of what the caller wrote, when the body with its plan is good. Raises InvalidRequest."""
     validate_submission(body)
-    return content_hash(tenant, body)
+    return content_hash(tenant, written)

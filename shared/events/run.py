@@ -16,6 +16,18 @@ class StoredPlan(BaseModel):
     sha256: str
 
 
+class AppRun(BaseModel):
+    """The version of an app that a plan was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    app_id: int
+    app_name: str
+    sub_app_id: int | None = None
+    sub_app_name: str | None = None
+    app_version: str
+
+
 class RunRequested(Event):
     """Somebody wants a plan to be run. Sent once the request is durable; `id` is the accepted event's."""
 
@@ -33,6 +45,8 @@ class RunRequested(Event):
     """The caller's free-form values and the gateway's `ip_address, user_agent, version, environment`."""
     priority: int = 0
     """Higher runs first within a tenant; -100 to 100."""
+    app: AppRun | None = None
+    """What the run was started from by name; None when the caller brought the plan."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
 
@@ -41,7 +55,8 @@ class RunRequested(Event):
 
 
 class RunControl(Event):
-    """Somebody wants runs to change course: `cancel` ends one, `wake` tells what some may wait for.
+    """Somebody wants runs to change course: `cancel` ends one, `keep` saves it from retention, `release` no longer;
+    `wake` tells what some may wait for.
 
     Executors have to know an action before a gateway sends it: they are upgraded first.
     """
@@ -51,7 +66,7 @@ class RunControl(Event):
 
     execution_id: str
     """Empty for what is told to whichever run waits for it."""
-    action: Literal["cancel", "wake"]
+    action: Literal["cancel", "keep", "release", "wake"]
     requested_by: str
     reason: str | None = None
     requested_at: Moment

@@ -60,6 +60,13 @@ class ExecutionSummary(View):
     duration_ms: int | None = None
     rerun_of: str | None = None
     parent_id: str | None = None
+    app_id: int | None = None
+    app_name: str | None = None
+    sub_app_id: int | None = None
+    sub_app_name: str | None = None
+    app_version: str | None = None
+    keep: bool = False
+    """Retention leaves it alone."""
 
 
 class ExecutionView(ExecutionSummary):

@@ -6,6 +6,7 @@ its unique index is the one every collection has.
 """
 
 from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
+from shared.views.schedules import SCHEDULE_STATES
 from shared.work.indexes import CHILD_INDEXES, WAIT_INDEXES, WAKES_INDEXES, WORK_INDEXES
 
 EXECUTIONS = "executions"
@@ -32,8 +33,14 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_id", 1), ("sub_app_id", 1)],
                 partial={"app_id": {"$gt": 0}},
             ),
+            Index(
+                [("tenant", 1), ("app_name", 1), ("created_at", -1)],
+                partial={"app_name": {"$gt": ""}},
+            ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
+            Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(
@@ -59,7 +66,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         timeseries=TimeSeries("timestamp", "meta", expire_after_seconds=METRICS_SECONDS),
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
-    CollectionSpec("app_configurations"),
     CollectionSpec(SWEEPS),
     CollectionSpec(WAKES, indexes=WAKES_INDEXES),
+    CollectionSpec(SCHEDULE_STATES),
 )

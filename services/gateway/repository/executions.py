@@ -71,6 +71,8 @@ class MongoExecutions:
                 "label_index": {"$all": list(wanted.labels)} if wanted.labels else None,
                 "user_id": wanted.user_id,
                 "name": wanted.name,
+                "app_name": wanted.app_name,
+                "sub_app_name": wanted.sub_app_name,
                 "created_at": within(wanted.created_after, wanted.created_before),
                 "$or": older_than(after) if after else None,
             }

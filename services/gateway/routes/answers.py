@@ -102,6 +102,14 @@ def json_body(model: type[BaseModel], *, example: Any, required: bool = True) ->
     return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
+def either_body(*models: type[BaseModel], example: Any) -> dict[str, Any]:
+    """OpenAPI of a body that has one of several forms."""
+    bodies = [json_body(model, example=example)["requestBody"] for model in models]
+    schemas = [body["content"]["application/json"]["schema"] for body in bodies]
+    content = {"schema": {"oneOf": schemas}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     """The schema without references; none of our bodies contains itself."""
     if isinstance(schema, list):

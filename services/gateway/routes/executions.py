@@ -14,6 +14,7 @@ from services.gateway.routes.answers import (
     AcceptedRun,
     Listing,
     ValidPlan,
+    either_body,
     json_body,
     requester,
     run_links,
@@ -21,6 +22,7 @@ from services.gateway.routes.answers import (
 from services.gateway.routes.parameters import Cursor, IdempotencyKey, Limit, Moment
 from services.gateway.submission import RunRequests
 from shared.errors import FieldError, InvalidRequest
+from shared.plans.apps import AppSubmission
 from shared.plans.plan import RunSubmission
 from shared.views.executions import ExecutionSummary, ExecutionView
 from shared.web.auth import Caller, Principal
@@ -59,6 +61,7 @@ def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
     _add_submission(router, runs)
     _add_reading(router, reader)
     _add_cancellation(router, runs)
+    _add_keeping(router, runs)
     return router
 
 
@@ -95,7 +98,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
         status_code=202,
         response_model=AcceptedRun,
         summary="Submit a run",
-        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+        openapi_extra=either_body(RunSubmission, AppSubmission, example=EXAMPLE),
     )
     async def submit(
         request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
@@ -106,11 +109,12 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
     @router.post(
         "/validate",
         summary="Check a run without submitting it",
-        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+        openapi_extra=either_body(RunSubmission, AppSubmission, example=EXAMPLE),
     )
-    async def validate(request: Request, _caller: Caller) -> ValidPlan:
+    async def validate(request: Request, caller: Caller) -> ValidPlan:
         """Stores nothing and starts nothing."""
-        return ValidPlan(steps=await runs.validate(read_json(await request.body())))
+        body = read_json(await request.body())
+        return ValidPlan(steps=await runs.validate(body, caller.tenant))
 
 
 def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
@@ -123,6 +127,9 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
         ] = None,
         user_id: Annotated[str | None, Query(max_length=255)] = None,
         name: Annotated[str | None, Query(max_length=255)] = None,
+        app: Annotated[
+            str | None, Query(max_length=257, description="`app` or `app/sub-app`.")
+        ] = None,
         created_after: Moment | None = None,
         created_before: Moment | None = None,
         cursor: Cursor = None,
@@ -133,6 +140,8 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
             labels=_labels(label or []),
             user_id=user_id,
             name=name,
+            app_name=app.partition("/")[0] if app else None,
+            sub_app_name=app.partition("/")[2] or None if app else None,
             created_after=created_after,
             created_before=created_before,
         )
@@ -156,6 +165,30 @@ def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:
         """404 for an unknown run, 409 with its state for one that has ended. May be repeated while it runs."""
         body, _ = read(CancelBody, await request.body() or b"{}")
         status = await runs.cancel(execution_id, requester(request, caller), reason=body.reason)
+        return _accepted(execution_id, status)
+
+
+def _add_keeping(router: APIRouter, runs: RunRequests) -> None:
+    @router.put(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run for ever",
+    )
+    async def keep(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """Retention leaves it alone, and its metrics are copied into an artifact once it has ended."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=True)
+        return _accepted(execution_id, status)
+
+    @router.delete(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run no longer",
+    )
+    async def release(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """It goes when it is old enough."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=False)
         return _accepted(execution_id, status)
 
 

@@ -119,6 +119,16 @@ ELSEWHERE = {
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
+    "keep.after_bytes": "tests/integration/executor/test_keeping.py",
+    **dict.fromkeys(
+        (
+            "schedule.after_claim",
+            "schedule.before_add",
+            "schedule.after_add",
+            "schedule.after_advance",
+        ),
+        "tests/promises/test_schedules.py",
+    ),
     "scan.after_upsert": "tests/flow/test_proxy_and_scanner_killed.py",
     "scan.after_sweep": "tests/flow/test_proxy_and_scanner_killed.py",
     "scan.after_record": "tests/flow/test_proxy_and_scanner_killed.py",
