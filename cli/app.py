@@ -13,6 +13,7 @@ from cli.commands import (
     doctor,
     executions,
     extract,
+    lanes,
     logs,
     migrate,
     run,
@@ -52,6 +53,7 @@ app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(lanes.lanes)
 app.command(rich_help_panel=RUNS)(decide.approve)
 app.command(rich_help_panel=RUNS)(decide.reject)
 app.command(rich_help_panel=RUNS)(decide.tell)

@@ -59,6 +59,14 @@ def derived_id(*parts: object) -> str:
     return _text(digest.hex())
 
 
+def child_id(parent: str, *parts: object) -> str:
+    """The id of what belongs to `parent`: the same parts always give the same id. It has the form and the time of a
+    UUIDv7 like its parent's, because runs are kept and removed by the time that their ids spell.
+    """
+    digest = hashlib.sha256("\x1f".join(map(str, (parent, *parts))).encode()).digest()
+    return _text(f"{_uuid7(int(parent.replace('-', '')[:12], 16), digest[:10]):032x}")
+
+
 def is_uuid(text: str) -> bool:
     """True for a UUID of any version in canonical form."""
     try:

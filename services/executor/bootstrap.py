@@ -17,6 +17,7 @@ from services.executor.events import (
     WAITING,
     ExecutionEvents,
 )
+from services.executor.family import Family
 from services.executor.intake import Intake
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
@@ -25,6 +26,7 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS, WAKES
+from services.executor.repository.kin import MongoKin
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -93,12 +95,13 @@ def build_app(
         owner=lease_owner(owner_mark or group.host_id),
         is_gone=has_ended if all_clear else None,
     )
+    family = _family(parts.work, mongo.database, objects, clock, lambda: loop)
     executor = Executor(
         journals=MongoJournals(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes),
+        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     parts.work.wakes.on_queued = loop.wake
@@ -108,13 +111,14 @@ def build_app(
         publisher,
         workspace,
         *parts.resources,
+        family,
         loop,
         *_consumers(
             settings,
             health,
             executor,
             loop,
-            Intake(parts.work, objects, wakes=parts.work.wakes),
+            Intake(parts.work, objects, wakes=parts.work.wakes, family=family),
             publisher,
             mongo.database,
         ),
@@ -147,6 +151,25 @@ def _loop(
         on_cancel=executor.cancel,
         on_deadline=live_until,
         drain_seconds=settings.runtime.drain_seconds,
+    )
+
+
+def _family(
+    work: MongoWork,
+    database: Database,
+    objects: ObjectStore,
+    clock: Clock,
+    loop: Callable[[], WorkLoop],
+) -> Family:
+    """`loop` is made after it."""
+    return Family(
+        work,
+        MongoKin(database),
+        work.wakes,
+        objects,
+        clock=clock,
+        free=lambda: loop().free,
+        wake=lambda: loop().wake(),
     )
 
 
@@ -242,7 +265,11 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, wakes: Wakes
+    settings: ExecutorSettings,
+    objects: ObjectStore,
+    owner_mark: str | None,
+    wakes: Wakes,
+    family: Family,
 ) -> RunParts:
     group = settings.executor
     return RunParts(
@@ -266,5 +293,6 @@ def _run_parts(
         limits=group.limits(),
         users=_users(group.step_uids),
         wakes=wakes,
+        family=family,
         rest_after=group.rest_after_seconds,
     )

@@ -25,6 +25,7 @@ from services.gateway.routes import (
     events,
     executions,
     extractions,
+    lanes,
     scans,
     webhooks,
 )
@@ -187,6 +188,7 @@ def _run_routers(
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
+        lanes.build_router(reader),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 

@@ -13,7 +13,8 @@ class Outcome:
 
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output,
-    not_available, rejected, approval_timeout, event_timeout`; None when all went well.
+    not_available, rejected, approval_timeout, event_timeout, plan_failed, lanes_failed, data_unusable`; None when
+    all went well.
     """
 
     status: StepStatus

@@ -32,7 +32,12 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_id", 1), ("sub_app_id", 1)],
                 partial={"app_id": {"$gt": 0}},
             ),
-            Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index([("parent_id", 1), ("lane", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index(
+                [("parent_id", 1), ("status", 1), ("lane", 1)],
+                partial={"parent_id": {"$gt": ""}},
+            ),
+            Index([("status", 1), ("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
         ),
     ),
