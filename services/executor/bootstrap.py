@@ -104,7 +104,6 @@ def build_app(
         parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
-    parts.work.wakes.on_queued = loop.wake
     web = _web(settings, health)
     resources: list[Resource] = [
         mongo,
@@ -137,7 +136,7 @@ def _loop(
     live_until: Callable[[float | None], None],
 ) -> WorkLoop:
     """What claims, renews, recovers."""
-    return WorkLoop(
+    loop = WorkLoop(
         work,
         executor.run,
         queue=queue.collection,
@@ -152,6 +151,8 @@ def _loop(
         on_deadline=live_until,
         drain_seconds=settings.runtime.drain_seconds,
     )
+    work.wakes.on_queued = loop.wake
+    return loop
 
 
 def _family(

@@ -1,5 +1,6 @@
 """Runs the plan once for each of its rows: the only step of an execution whose plan has `data` or `matrix`."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ class Lanes(Command[LanesParams]):
 async def _turn(asked: Rows, children: ChildRuns) -> Outcome | None:
     """Start what there is room for; the outcome once all lanes have ended."""
     total = len(asked.rows)
-    open_lanes, last = await children.open(), await children.last_lane()
+    open_lanes, last = await asyncio.gather(children.open(), children.last_lane())
     if open_lanes == 0 and last >= total:
         counts = await children.counts()
         if sum(counts.values()) == total:
