@@ -14,6 +14,7 @@ from cli.commands import (
     doctor,
     executions,
     extract,
+    lanes,
     logs,
     migrate,
     retention,
@@ -57,6 +58,7 @@ app.add_typer(schedules.app, name="schedules", rich_help_panel=RUNS)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(lanes.lanes)
 app.command(rich_help_panel=RUNS)(decide.approve)
 app.command(rich_help_panel=RUNS)(decide.reject)
 app.command(rich_help_panel=RUNS)(decide.tell)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 
 NAMESPACE = uuid.UUID("6d1c1d2e-0a6b-5a43-9b0e-5f6d1f0c7a11")
@@ -62,10 +63,19 @@ def derived_id(*parts: object) -> str:
 
 def derived_run_id(moment: datetime, *parts: object) -> str:
     """The id of a run that must come out the same when it is computed again: a UUIDv7 of `moment` whose other bits
-    come from `parts`, because the order of run ids is the order of their acceptance (retention relies on it).
+    come from `parts`, because runs are kept and removed by the time that their ids spell.
     """
-    random = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:10]
-    return str(uuid7(int(moment.timestamp() * 1000), random))
+    return _run_id(int(moment.timestamp() * 1000), parts)
+
+
+def child_id(parent: str, *parts: object) -> str:
+    """The id of a run that belongs to `parent`, of the same time: the same parts always give the same id."""
+    return _run_id(int(parent.replace("-", "")[:12], 16), (parent, *parts))
+
+
+def _run_id(unix_ms: int, parts: Iterable[object]) -> str:
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return _text(f"{_uuid7(unix_ms, digest[:10]):032x}")
 
 
 def is_uuid(text: str) -> bool:

@@ -17,6 +17,7 @@ from services.executor.events import (
     WAITING,
     ExecutionEvents,
 )
+from services.executor.family import Family
 from services.executor.intake import Intake
 from services.executor.keeping import Keeping
 from services.executor.processes.kernel import gain_no_privileges
@@ -27,6 +28,7 @@ from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS, WAKES
 from services.executor.repository.keeping import MongoKeptRuns
+from services.executor.repository.kin import MongoKin
 from services.executor.repository.schedules import MongoTimetable
 from services.executor.retention import Ages, Retention
 from services.executor.schedules import Schedules
@@ -98,23 +100,24 @@ def build_app(
         owner=lease_owner(owner_mark or group.host_id),
         is_gone=has_ended if all_clear else None,
     )
+    family = _family(parts.work, mongo.database, objects, clock, lambda: loop)
     executor = Executor(
         journals=MongoJournals(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes),
+        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
-    parts.work.wakes.on_queued = loop.wake
     web = _web(settings, health)
     keeping = _keeping(group, mongo, objects, clock)
-    intake = Intake(parts.work, objects, keeping, wakes=parts.work.wakes)
+    intake = Intake(parts.work, objects, keeping, wakes=parts.work.wakes, family=family)
     resources: list[Resource] = [
         mongo,
         publisher,
         workspace,
         *parts.resources,
+        family,
         loop,
         *_consumers(settings, health, executor, loop, intake, publisher, mongo.database),
         _retention(group, mongo, objects, clock),
@@ -134,7 +137,7 @@ def _loop(
     live_until: Callable[[float | None], None],
 ) -> WorkLoop:
     """What claims, renews, recovers."""
-    return WorkLoop(
+    loop = WorkLoop(
         work,
         executor.run,
         queue=queue.collection,
@@ -148,6 +151,27 @@ def _loop(
         on_cancel=executor.cancel,
         on_deadline=live_until,
         drain_seconds=settings.runtime.drain_seconds,
+    )
+    work.wakes.on_queued = loop.wake
+    return loop
+
+
+def _family(
+    work: MongoWork,
+    database: Database,
+    objects: ObjectStore,
+    clock: Clock,
+    loop: Callable[[], WorkLoop],
+) -> Family:
+    """`loop` is made after it."""
+    return Family(
+        work,
+        MongoKin(database),
+        work.wakes,
+        objects,
+        clock=clock,
+        free=lambda: loop().free,
+        wake=lambda: loop().wake(),
     )
 
 
@@ -258,7 +282,11 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, wakes: Wakes
+    settings: ExecutorSettings,
+    objects: ObjectStore,
+    owner_mark: str | None,
+    wakes: Wakes,
+    family: Family,
 ) -> RunParts:
     group = settings.executor
     return RunParts(
@@ -282,6 +310,7 @@ def _run_parts(
         limits=group.limits(),
         users=_users(group.step_uids),
         wakes=wakes,
+        family=family,
         rest_after=group.rest_after_seconds,
         reach=Reach(aws=AwsProgram(group.aws_program, group.aws_endpoint_url)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.events.run import AppRun, RunRequested
+from shared.plans.rows import steps_of
 from shared.work.ports import NewItem
 
 SCHEMA_VERSION = 1
@@ -87,7 +88,7 @@ def step_document(request: RunRequested, number: int, step: Mapping[str, Any]) -
 
 def _steps(plan: Mapping[str, Any] | None) -> list[tuple[int, Mapping[str, Any]]]:
     """Numbered steps; empty when the plan is no plan, which the claim will reject."""
-    steps = (plan or {}).get("steps")
+    steps = steps_of(plan)
     if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
         return []
     return list(enumerate(steps, start=1))

@@ -13,6 +13,7 @@ import structlog
 from services.executor import plans
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
+from services.executor.family import Family
 from services.executor.keeping import Keeping
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
@@ -33,12 +34,19 @@ class Intake:
     """Turns accepted requests into queued runs."""
 
     def __init__(
-        self, work: Work, objects: ObjectStore, keeping: Keeping, *, wakes: Wakes | None = None
+        self,
+        work: Work,
+        objects: ObjectStore,
+        keeping: Keeping,
+        *,
+        wakes: Wakes | None = None,
+        family: Family | None = None,
     ) -> None:
         self._work = work
         self._keeping = keeping
         self._objects = objects
         self._wakes = wakes
+        self._family = family
 
     async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
         """Insert runs with their steps, once each; start up to `start` of them at once. One result per request."""
@@ -59,6 +67,13 @@ class Intake:
             by=request.requested_by,
             reason=request.reason,
         )
+        if self._family is not None:
+            await self._family.end_below(
+                request.execution_id,
+                tenant=request.tenant,
+                by=request.requested_by,
+                reason=request.reason,
+            )
         log.info("run.cancel_requested", execution_id=request.execution_id, outcome=outcome)
         return outcome
 

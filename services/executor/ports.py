@@ -1,8 +1,9 @@
 """What the executor's use cases need from outside. The MongoDB side is `repository.py`."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from services.executor.commands.children import Child
 from services.executor.models import (
     Artifact,
     LogLines,
@@ -72,6 +73,52 @@ class Journal(Protocol):
 
     async def finish(self, end: RunEnd) -> str:
         """End the run; returns the status that was written (`cancelled` when a cancel came first)."""
+        ...
+
+
+class Kin(Protocol):
+    """Executions by their parents. `parent` and `step` are the execution and the number of its step."""
+
+    async def one(self, parent: str, step: int) -> Child | None: ...
+
+    async def open(self, parent: str, step: int) -> int:
+        """How many have not ended."""
+        ...
+
+    async def open_of(self, parent: str, step: int) -> Sequence[str]:
+        """Which have not ended."""
+        ...
+
+    async def last_lane(self, parent: str, step: int) -> int: ...
+
+    async def lanes(self, parent: str, step: int) -> set[int]: ...
+
+    async def counts(self, parent: str, step: int) -> Mapping[str, int]:
+        """Status → number."""
+        ...
+
+    async def not_completed(self, parent: str, step: int, *, limit: int) -> Sequence[Child]:
+        """The first lanes that ended otherwise."""
+        ...
+
+    async def outputs(self, execution_id: str) -> Sequence[Mapping[str, Any]]:
+        """`step_name, output, output_uri` of completed steps, in plan order."""
+        ...
+
+    async def is_cancelled(self, execution_id: str) -> bool: ...
+
+    async def open_below(self, parents: Sequence[str], *, tenant: str) -> list[str]:
+        """Children of these that have not ended."""
+        ...
+
+    async def ended_parents(self) -> Sequence[tuple[str, str]]:
+        """Tenant and id of executions that have ended and have children that have not."""
+        ...
+
+    async def artifact(
+        self, execution_id: str, name: str, *, tenant: str
+    ) -> tuple[str, int] | None:
+        """URI and size of the latest artifact of this name."""
         ...
 
 

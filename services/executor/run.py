@@ -36,6 +36,11 @@ class Run:
         self._tasks: dict[asyncio.Task[StepEnd], Step] = {}
         self._stopped: RunEnd | None = None
 
+    def belongs_to(self, execution_id: str) -> bool:
+        """Whether it is a child of this execution, or has it as its root."""
+        claimed = self._scope.claimed
+        return execution_id in (claimed.get("parent_id"), claimed.get("root_id"))
+
     def cancel(self, mark: Mapping[str, Any]) -> None:
         """Somebody wants the run to end."""
         self._stop(RunEnd("cancelled", "cancelled", mark.get("reason")))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner, Reach
+from services.executor.family import Family
 from services.executor.folders import RunFolder
 from services.executor.pauses import Pauses
 from services.executor.processes.model import Limits
@@ -51,6 +52,8 @@ class RunParts:
     """Of each process of a step."""
     users: StepUsers = field(default_factory=StepUsers)
     reach: Reach = field(default_factory=Reach)
+    family: Family | None = None
+    """None: runs have no children here."""
     wakes: Wakes | None = None
     """None: steps look again when their time has come, and hear nothing."""
     rest_after: float = 10.0
@@ -70,6 +73,10 @@ class RunScope:
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
+    claimed: Mapping[str, Any] = field(default_factory=dict)
+    """The execution's document when it was claimed."""
+    asked: Plan | None = None
+    """The plan as it was asked for, when it has rows: `plan` is what stands for all of them then."""
     pauses: Pauses = field(default_factory=Pauses)
 
     @property

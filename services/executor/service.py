@@ -21,9 +21,11 @@ from services.executor.scope import RunParts, RunScope
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
+from shared.plans.rows import steps_of
 from shared.plans.validation import validate_plan
 from shared.work.ports import Claim, LostLease
 
+ONLY_ROWS: Mapping[str, Any] = {"data": []}
 log = structlog.get_logger()
 
 
@@ -56,6 +58,8 @@ class Executor:
                     log.info("run.put_aside", execution_id=claim.id, status=status)
                     return
                 status = await journal.finish(end)
+                if self._parts.family is not None:
+                    await self._parts.family.ended(claim.document)
             except LostLease:
                 log.warning("run.lost", execution_id=claim.id, epoch=claim.epoch)
                 return
@@ -65,6 +69,10 @@ class Executor:
         """Somebody wants a run to end; nothing happens when it does not run here."""
         if run := self._running.get(execution_id):
             run.cancel(mark)
+
+    def below(self, execution_id: str) -> list[str]:
+        """Runs in this process that are descendants of an execution."""
+        return [id_ for id_, run in self._running.items() if run.belongs_to(execution_id)]
 
     def is_running(self, execution_id: str) -> bool:
         """True while the run's steps run in this process."""
@@ -117,18 +125,28 @@ class Executor:
             raw = await plans.fetch(self._parts.objects, document["stored_plan"])
         if raw is None:
             raise PlanUnavailable
-        return validate_plan(raw)
+        return validate_plan(raw, row=document.get("row"))
+
+
+def _for_all_rows(plan: Plan) -> Plan:
+    """What the execution of a plan with rows runs: one step that stands for all of them."""
+    return Plan.model_validate(
+        {"name": plan.name, "timeout_seconds": plan.timeout_seconds, "steps": steps_of(ONLY_ROWS)}
+    )
 
 
 def _scope(claim: Claim, plan: Plan, folder: RunFolder) -> RunScope:
+    asked = plan if plan.data is not None or plan.matrix is not None else None
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,
-        plan=plan,
+        plan=plan if asked is None else _for_all_rows(plan),
         inputs=claim.document.get("inputs", {}),
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
+        claimed=claim.document,
+        asked=asked,
     )
 
 

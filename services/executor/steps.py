@@ -25,6 +25,7 @@ from services.executor.artifacts import (
     unmatched,
 )
 from services.executor.commands.base import CommandContext, Outcome
+from services.executor.commands.children import ChildRuns
 from services.executor.commands.outcome import failed
 from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
@@ -142,7 +143,12 @@ class StepRun:
         scope = self._scope
         secrets = await self._secrets()
         resolved = resolve_step(
-            scope.plan, self._step, inputs=scope.inputs, outputs=scope.outputs, secrets=secrets
+            scope.plan,
+            self._step,
+            inputs=scope.inputs,
+            outputs=scope.outputs,
+            secrets=secrets,
+            row=scope.claimed.get("row"),
         )
         redactor = Redactor(secrets.values())
         command = self._parts.commands.get(str(resolved.command.get("type")))
@@ -238,7 +244,14 @@ class StepRun:
             reach=self._parts.reach,
             key=f"{self._scope.execution_id}/{self._id}",
             attempt=attempt,
+            children=self._children(),
         )
+
+    def _children(self) -> ChildRuns | None:
+        family, scope = self._parts.family, self._scope
+        if family is None:
+            return None
+        return family.of(scope.claimed, scope.asked or scope.plan, self._id)
 
     async def _sample(self, sample: ProcessSample) -> None:
         await self._journal.sample(

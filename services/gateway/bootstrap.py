@@ -29,6 +29,7 @@ from services.gateway.routes import (
     events,
     executions,
     extractions,
+    lanes,
     scans,
     schedules,
     webhooks,
@@ -197,6 +198,7 @@ def _run_routers(
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
+        lanes.build_router(reader),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 

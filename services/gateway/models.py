@@ -70,6 +70,8 @@ class ExecutionFilter:
     sub_app_name: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    parent_id: str | None = None
+    """Children of this execution; None: what somebody has asked for."""
 
 
 @dataclass(frozen=True, slots=True)

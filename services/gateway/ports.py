@@ -18,6 +18,7 @@ from shared.views.executions import (
     ArtifactView,
     ExecutionHistory,
     ExecutionView,
+    LaneCounts,
     LogView,
     StepHistory,
     StepView,
@@ -126,6 +127,16 @@ class Executions(Protocol):
     ) -> Page: ...
 
     async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
+
+    async def lanes(
+        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
+    ) -> Page:
+        """Lanes of an execution in the order of its rows."""
+        ...
+
+    async def lane_counts(self, tenant: str, execution_id: str) -> LaneCounts | None:
+        """None when it has none."""
+        ...
 
     async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
         """By its name, or else by its number."""

@@ -4,7 +4,7 @@ Another tenant's id is an unknown id: the tenant is part of every query.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from services.gateway.errors import StillRunning
@@ -22,7 +22,14 @@ from shared.events.run import RunRequested
 from shared.events.scan import ScanRequested
 from shared.objects.ports import ObjectStore
 from shared.plans.mistakes import shown
-from shared.views.executions import ArtifactView, ExecutionView, StepView, settled
+from shared.plans.rows import has_rows, steps_of
+from shared.views.executions import (
+    ArtifactView,
+    ExecutionView,
+    LaneCounts,
+    StepView,
+    settled,
+)
 from shared.views.extractions import IN_PROGRESS, ExtractionView
 from shared.views.scans import ScanView
 
@@ -48,6 +55,21 @@ class ExecutionReader:
         """Raises NotFound."""
         execution = await self._executions.get(tenant, execution_id)
         return execution or _planned(await self._request(tenant, execution_id))
+
+    async def lane_counts(self, tenant: str, run: ExecutionView) -> LaneCounts | None:
+        """How the lanes of a run stand; None when it has none."""
+        if run.plan is not None and not has_rows(run.plan):
+            return None
+        return await self._executions.lane_counts(tenant, run.execution_id)
+
+    async def lanes(
+        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
+    ) -> Page:
+        """Lanes in the order of the rows. Raises NotFound."""
+        page = await self._executions.lanes(
+            tenant, execution_id, statuses, after=after, limit=limit
+        )
+        return await self._existing(page, tenant, execution_id)
 
     async def find(
         self, tenant: str, wanted: ExecutionFilter, *, after: str | None, limit: int
@@ -143,7 +165,7 @@ class ExecutionReader:
             plan = json.loads(await self._objects.get(self._objects.key_of(event.stored_plan.uri)))
         return [
             _planned_step(request, number, step)
-            for number, step in enumerate((plan or {}).get("steps", ()), start=1)
+            for number, step in enumerate(steps_of(plan), start=1)
         ]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.plans.rows import ArtifactTable, Matrix, Table
+
 ArtifactType = Literal["screenshot", "log", "code", "report", "trace", "video", "data"]
 """`screenshot, log, code, report` are the schema document's; `trace, video, data` are ours."""
 
@@ -135,6 +137,12 @@ class Plan(PlanPart):
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
     labels: Labels = Field(default_factory=dict, max_length=64)
+    data: Table | ArtifactTable | None = None
+    """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""
+    matrix: Matrix | None = None
+    """Rows that are every combination of some values, instead of `data`."""
+    max_lanes: int = Field(7, ge=1, le=1000)
+    """Lanes that run at the same time."""
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
 
 

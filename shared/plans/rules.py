@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -10,6 +11,8 @@ from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
 from shared.plans.references import BadReference, Reference, references_of
+from shared.plans.rows import columns_of, wrong_column
+from shared.plans.subplans import own_part
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _Text = tuple[str, str]
@@ -124,12 +127,29 @@ def check_references(
     order: Sequence[str],
     *,
     inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
 ) -> list[FieldError]:
     """Each reference can be read and names something that exists before the step starts."""
     known = None if inputs is None else {*plan.inputs, *inputs}
+    columns = columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
     return first(
-        chain(_plan_env(plan, prefix), _wrong_references(plan, prefix, _Before(plan, order), known))
+        chain(
+            _plan_env(plan, prefix),
+            _wrong_columns(plan, prefix, columns),
+            _wrong_references(plan, prefix, _Before(plan, order), known),
+        )
     )
+
+
+def _wrong_columns(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
+    texts = [(f"{prefix}env.{printable(key)}", text) for key, text in plan.env.items()]
+    for place, step in enumerate(plan.steps):
+        texts += _texts(step, f"{prefix}steps[{place}]")
+    for field, text in texts:
+        with suppress(BadReference):  # said elsewhere
+            for reference in references_of(text):
+                if reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
+                    yield FieldError(field, *wrong)
 
 
 def _wrong_references(
@@ -177,7 +197,7 @@ def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
         field = f"{prefix}env.{printable(key)}"
         try:
             for reference in references_of(text):
-                if reference.root not in {"inputs", "secrets"}:
+                if reference.root not in {"inputs", "secrets", "row"}:
                     message = "the environment of all steps may refer to inputs and secrets only"
                     yield FieldError(field, "reference_order", message)
         except BadReference as error:
@@ -186,7 +206,7 @@ def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
 
 def _texts(step: Step, base: str) -> list[_Text]:
     """The strings of a step that hold references, with their paths."""
-    parts = (("command", step.command), ("env", step.env), ("input", step.input))
+    parts = (("command", dict(own_part(step.command))), ("env", step.env), ("input", step.input))
     return [
         (f"{base}.{name}{path}", text)
         for name, part in parts

@@ -6,6 +6,7 @@ stable word) and a sentence. The order: can it be stored, has it the right shape
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +22,7 @@ from shared.plans.json_values import (
 )
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
+from shared.plans.rows import check_rows
 from shared.plans.rules import (
     check_environment,
     check_graph,
@@ -29,6 +31,7 @@ from shared.plans.rules import (
     check_references,
     topological,
 )
+from shared.plans.subplans import check_subplans
 
 RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
 
@@ -61,12 +64,16 @@ def validate_submission(raw: Any) -> RunSubmission:
     return submission
 
 
-def validate_plan(raw: Any, *, inputs: Mapping[str, Any] | None = None) -> Plan:
-    """The plan behind `raw`. Raises InvalidRequest. Without `inputs` any input may be referred to."""
+def validate_plan(
+    raw: Any, *, inputs: Mapping[str, Any] | None = None, row: Mapping[str, Any] | None = None
+) -> Plan:
+    """The plan behind `raw`. Raises InvalidRequest. Without `inputs` any input may be referred to; `row` is what the
+    plan of a lane gets.
+    """
     text = _stored_faithfully(raw, "plan")
     plan = _parse(Plan, raw, "plan")
     errors = _beyond_limits(plan, "plan.") if may_be_beyond_limits(text) else []
-    errors += check_plan(plan, "plan.", inputs=inputs, text=text)
+    errors += check_plan(plan, "plan.", inputs=inputs, row=row, text=text)
     _refuse(errors)
     return plan
 
@@ -78,7 +85,12 @@ def parsed(model: type[M], raw: Any, root: str = "") -> M:
 
 
 def check_plan(
-    plan: Plan, prefix: str, *, inputs: Mapping[str, Any] | None = None, text: str = "${{"
+    plan: Plan,
+    prefix: str,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
+    text: str = "${{",
 ) -> list[FieldError]:
     """The rules between the fields of a plan. `text` is the plan as JSON, to see quickly what cannot be in it."""
     errors = check_names(plan, prefix)
@@ -89,9 +101,17 @@ def check_plan(
     broken_graph = bool(errors)
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
+    errors += check_rows(plan.data, plan.matrix, prefix)
     if "${{" in text and not broken_graph:
-        errors += check_references(plan, prefix, order, inputs=inputs)
-    return errors
+        errors += check_references(plan, prefix, order, inputs=inputs, row=row)
+    commands = ((f"{prefix}steps[{n}].command", step.command) for n, step in enumerate(plan.steps))
+    return errors + check_subplans(commands, _check_subplan)
+
+
+def _check_subplan(raw: Any, prefix: str, inputs: Mapping[str, Any]) -> list[FieldError]:
+    plan = _parse(Plan, raw, prefix)
+    errors = check_plan(plan, f"{prefix}.", inputs=inputs)
+    return [replace(e, field=f"{prefix}.{e.field}") for e in check_inputs(plan, inputs)] + errors
 
 
 def _stored_faithfully(raw: Any, name: str) -> str:
@@ -138,6 +158,11 @@ def _reserved(metadata: Mapping[str, Any]) -> Iterable[FieldError]:
 
 def _beyond_limits(plan: Plan, prefix: str) -> list[FieldError]:
     errors = beyond_limits(plan.inputs, f"{prefix}inputs")
+    if isinstance(plan.data, list):
+        for place, row in enumerate(plan.data):
+            errors += beyond_limits(row, f"{prefix}data[{place}]")
+    if plan.matrix is not None:
+        errors += beyond_limits(plan.matrix.model_dump(), f"{prefix}matrix")
     for place, step in enumerate(plan.steps):
         errors += beyond_limits(step.command, f"{prefix}steps[{place}].command")
         errors += beyond_limits(step.input, f"{prefix}steps[{place}].input")

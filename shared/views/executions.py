@@ -67,6 +67,32 @@ class ExecutionSummary(View):
     app_version: str | None = None
     keep: bool = False
     """Retention leaves it alone."""
+    """The execution that it is a lane or a sub-plan of."""
+    root_id: str | None = None
+    """The execution that somebody asked for, of which it is a part."""
+    lane: int | None = None
+    """Which row of its parent's table it runs, from 1."""
+
+
+class LaneView(ExecutionSummary):
+    """A lane in the list of its parent's lanes."""
+
+    row: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class LaneCounts(View):
+    """How many lanes of an execution stand in each status."""
+
+    total: int
+    """Rows of the table: lanes that have not been started count here only."""
+    queued: int = 0
+    running: int = 0
+    waiting: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    timed_out: int = 0
 
 
 class ExecutionView(ExecutionSummary):
@@ -83,6 +109,8 @@ class ExecutionView(ExecutionSummary):
     epoch: int = 0
     sequence: int = 0
     recoveries: int = 0
+    row: dict[str, Any] | None = None
+    """Of a lane: the values of `${{ row.x }}`."""
 
 
 class ExecutionHistory(View):

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.executor.commands.children import ChildRuns
 from services.executor.commands.outcome import Outcome, Suspended, completed, failed
 from services.executor.commands.reach import Reach
 from services.executor.processes.model import Limits, LogSink, OnSample
@@ -94,6 +95,8 @@ class CommandContext:
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
     attempt: str | None = None
     """Names the try within the step; one that is resumed keeps its name."""
+    children: ChildRuns | None = None
+    """Child executions of this step; None: there can be none here."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -113,6 +116,8 @@ class Command(ABC, Generic[P]):
     """False: it needs no working directory, and none is made for it."""
     patient: ClassVar[bool] = False
     """True: without a timeout of its own the step may take as long as it likes, for it mostly waits."""
+    internal: ClassVar[bool] = False
+    """True: the platform makes such steps, no plan may name the type."""
     params: builtins.type[P]
     """The model of its arguments."""
 

@@ -47,7 +47,7 @@ def page(command: Command[Any]) -> str:
 
 def files() -> dict[Path, str]:
     """Everything that is generated, by path from the root of the repository."""
-    commands = list(build_registry())
+    commands = [command for command in build_registry() if not command.internal]
     schemas = {command.type: schema(command) for command in commands}
     out = {SCHEMAS: json.dumps(schemas, indent=2, ensure_ascii=False) + "\n"}
     out |= {PAGES / f"{command.type}.md": page(command) for command in commands}

@@ -6,7 +6,9 @@ from services.executor.commands.approval import Approval
 from services.executor.commands.aws_cli import AwsCli
 from services.executor.commands.base import Command
 from services.executor.commands.exec import Exec
+from services.executor.commands.lanes import Lanes
 from services.executor.commands.noop import Noop
+from services.executor.commands.plan import SubPlan
 from services.executor.commands.script import Script
 from services.executor.commands.shell import Shell
 from services.executor.commands.wait_for_event import WaitForEvent
@@ -16,5 +18,5 @@ from shared.registry import Registry
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
     commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Noop()]
-    commands += [Approval(), WaitForEvent()]
+    commands += [Approval(), WaitForEvent(), SubPlan(), Lanes()]
     return Registry("command type", [(command.type, command) for command in commands])

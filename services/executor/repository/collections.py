@@ -37,7 +37,12 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_name", 1), ("created_at", -1)],
                 partial={"app_name": {"$gt": ""}},
             ),
-            Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index([("parent_id", 1), ("lane", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index(
+                [("parent_id", 1), ("status", 1), ("lane", 1)],
+                partial={"parent_id": {"$gt": ""}},
+            ),
+            Index([("status", 1), ("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),

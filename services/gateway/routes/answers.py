@@ -6,6 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.models import Page, Requester
+from shared.views.executions import ExecutionView, LaneCounts
 from shared.web.auth import Principal
 from shared.web.connection import client_ip, user_agent
 
@@ -27,6 +28,13 @@ class Listing(Answer, Generic[T]):
     @classmethod
     def of(cls, page: Page) -> "Listing[T]":
         return cls.model_construct(items=list(page.items), next_cursor=page.next_cursor)
+
+
+class RunDetails(ExecutionView):
+    """A run in full."""
+
+    lanes: LaneCounts | None = None
+    """Of a plan with rows: how its lanes stand at this moment."""
 
 
 class AcceptedRun(Answer):

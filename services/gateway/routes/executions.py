@@ -13,6 +13,7 @@ from services.gateway.routes.answers import (
     EXECUTION_ID,
     AcceptedRun,
     Listing,
+    RunDetails,
     ValidPlan,
     either_body,
     json_body,
@@ -24,7 +25,7 @@ from services.gateway.submission import RunRequests
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.apps import AppSubmission
 from shared.plans.plan import RunSubmission
-from shared.views.executions import ExecutionSummary, ExecutionView
+from shared.views.executions import ExecutionSummary
 from shared.web.auth import Caller, Principal
 from shared.web.direct import DirectRoute
 
@@ -132,6 +133,12 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
         ] = None,
         created_after: Moment | None = None,
         created_before: Moment | None = None,
+        parent_id: Annotated[
+            str | None,
+            Query(
+                max_length=64, description="Lanes and sub-plans of this run, else listed nowhere."
+            ),
+        ] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listing[ExecutionSummary]:
@@ -144,13 +151,16 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
             sub_app_name=app.partition("/")[2] or None if app else None,
             created_after=created_after,
             created_before=created_before,
+            parent_id=parent_id,
         )
         return Listing.of(await reader.find(caller.tenant, wanted, after=cursor, limit=limit))
 
     @router.get("/{execution_id}", summary="Read a run")
-    async def get(execution_id: str, caller: Caller) -> ExecutionView:
+    async def get(execution_id: str, caller: Caller) -> RunDetails:
         """Finds the run from the moment of its 202 on."""
-        return await reader.get(caller.tenant, execution_id)
+        run = await reader.get(caller.tenant, execution_id)
+        lanes = await reader.lane_counts(caller.tenant, run)
+        return RunDetails.model_construct(**{**dict(run), "lanes": lanes})
 
 
 def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:

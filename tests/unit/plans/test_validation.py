@@ -125,7 +125,7 @@ def test_a_good_submission_comes_back_as_the_model():
             lambda r: step(r, 4).update(command={"type": "nop"}),
             "plan.steps[4].command.type",
             "unknown_type",
-            "did you mean 'noop'? known: approval, ",
+            "did you mean 'noop'? known: ",
         ),
         (
             lambda r: step(r, 4).update(command={"type": 5}),
