@@ -14,12 +14,14 @@ from cli.commands import (
     extract,
     logs,
     migrate,
+    queue,
     run,
     scan,
     simulate,
     up,
     validate,
     webhook,
+    workers,
 )
 
 
@@ -51,11 +53,13 @@ app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(queue.queue)
 app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.add_typer(workers.app, name="workers", rich_help_panel=OPERATION)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)
 

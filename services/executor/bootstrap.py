@@ -11,13 +11,15 @@ from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
 from services.executor.intake import Intake
+from services.executor.presence import Card, Presence
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
-from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.collections import EXECUTIONS, LINES, STEPS
+from services.executor.repository.workers import MongoWorkers
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -41,6 +43,7 @@ from shared.ports import Resource
 from shared.runtime import Health
 from shared.security.secrets import SettingsSecrets
 from shared.service import VERSION, App
+from shared.views.queue import SLOTS
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
 from shared.work.queue import MongoWork, Queue, build_work
@@ -78,12 +81,14 @@ def build_app(
 
     # the queue, and everything that is written under its leases
     queue = work_queue(group)
+    owner = lease_owner(owner_mark or group.host_id)
     parts = build_work(
         mongo.database,
         queue,
         publisher=publisher,
-        owner=lease_owner(owner_mark or group.host_id),
+        owner=owner,
         is_gone=has_ended if all_clear else None,
+        labels=group.label_set(),
     )
     executor = Executor(
         journals=MongoJournals(
@@ -93,26 +98,51 @@ def build_app(
         parts=_run_parts(settings, objects, owner_mark),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
+    parts.work.when_ready(loop.wake)
+    workers = MongoWorkers(mongo.database)
+    intake = Intake(parts.work, objects, workers)
     web = _web(settings, health)
     resources: list[Resource] = [
         mongo,
         publisher,
         workspace,
         *parts.resources,
+        _presence(group, owner, workers, parts.work, executor, loop, health),
         loop,
-        *_consumers(
-            settings,
-            health,
-            executor,
-            loop,
-            Intake(parts.work, objects),
-            publisher,
-            mongo.database,
-        ),
+        *_consumers(settings, health, executor, loop, intake, publisher, mongo.database),
         _retention(group, mongo, objects, clock),
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
+
+
+def _presence(
+    group: ExecutorGroup,
+    owner: str,
+    workers: MongoWorkers,
+    work: MongoWork,
+    executor: Executor,
+    loop: WorkLoop,
+    health: Health,
+) -> Presence:
+    """This process in the list of workers."""
+    card = Card(
+        id=owner.rpartition("/")[2],
+        host=group.host_id,
+        pid=os.getpid(),
+        labels=group.label_set(),
+        slots=group.run_slots,
+        version=VERSION,
+    )
+    return Presence(
+        card,
+        workers,
+        work,
+        used=lambda: len(loop.running),
+        wake=loop.wake,
+        cancel=executor.cancel,
+        health=health,
+    )
 
 
 def _loop(
@@ -215,6 +245,8 @@ def work_queue(group: ExecutorGroup) -> Queue:
         started=STARTED,
         requeued=REQUEUED,
         finished=FINISHED,
+        lines=LINES,
+        slots=SLOTS,
         lease_seconds=group.lease_seconds,
         margin_seconds=min(5.0, group.lease_seconds / 6),
         renew_seconds=group.renew_seconds,

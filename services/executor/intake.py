@@ -13,6 +13,7 @@ import structlog
 from services.executor import plans
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
+from services.executor.presence import STATE_AFTER, Workers
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
 from shared.work.ports import Added, NewItem, Work
@@ -31,9 +32,10 @@ class Request:
 class Intake:
     """Turns accepted requests into queued runs."""
 
-    def __init__(self, work: Work, objects: ObjectStore) -> None:
+    def __init__(self, work: Work, objects: ObjectStore, workers: Workers) -> None:
         self._work = work
         self._objects = objects
+        self._workers = workers
 
     async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
         """Insert runs with their steps, once each; start up to `start` of them at once. One result per request."""
@@ -42,7 +44,12 @@ class Intake:
         )
 
     async def control(self, request: RunControl) -> str:
-        """Mark or end the run that somebody wants to be cancelled; returns what became of it."""
+        """Mark or end the run that somebody wants to be cancelled; returns what became of it. Or tell a worker."""
+        if request.worker_id is not None and (state := STATE_AFTER.get(request.action)):
+            await self._workers.want(
+                request.worker_id, state, by=request.requested_by, at=request.requested_at
+            )
+            return state
         outcome = await self._work.cancel(
             request.execution_id,
             tenant=request.tenant,

@@ -38,7 +38,7 @@ class Run:
 
     def cancel(self, mark: Mapping[str, Any]) -> None:
         """Somebody wants the run to end."""
-        self._stop(RunEnd("cancelled", "cancelled", mark.get("reason")))
+        self._stop(RunEnd("cancelled", mark.get("code") or "cancelled", mark.get("reason")))
 
     async def perform(self, *, started_at: datetime) -> RunEnd:
         """Run every step that is not final yet; returns how the run ended. Raises LostLease."""

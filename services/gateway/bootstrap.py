@@ -12,13 +12,16 @@ from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
 from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
+from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.routes import queue as queue_routes
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -96,7 +99,8 @@ def build_app(
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
-    runs = _run_requests(settings, intake, reader, store, clock)
+    queue = QueueReader(MongoQueue(mongo.database))
+    runs = _run_requests(settings, intake, reader, store, queue, clock)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -105,6 +109,7 @@ def build_app(
         health=health,
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
+            queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -154,12 +159,14 @@ def _run_requests(
     intake: Intake,
     reader: ExecutionReader,
     store: ObjectStore,
+    queue: QueueReader,
     clock: Clock,
 ) -> RunRequests:
     return RunRequests(
         intake,
         reader,
         store,
+        queue,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,

@@ -13,6 +13,7 @@ from typing import Any
 from services.gateway.errors import AlreadyEnded, KeyReused
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
+from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
 from shared.clock import Clock
 from shared.events.run import RunControl, RunRequested, StoredPlan
@@ -34,6 +35,7 @@ class RunRequests:
         intake: Intake,
         reader: ExecutionReader,
         objects: ObjectStore,
+        queue: QueueReader,
         *,
         clock: Clock,
         version: str,
@@ -43,6 +45,7 @@ class RunRequests:
         self._intake = intake
         self._reader = reader
         self._objects = objects
+        self._queue = queue
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
@@ -59,11 +62,15 @@ class RunRequests:
         size: int,
         idempotency_key: str | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, KeyBusy,
+        StorageUnavailable.
+        """
         if size > ASIDE_BYTES:
             asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
         else:
             asked_hash = _checked(body, requester.tenant)
+        if not await self._intake.knows(requester.tenant, idempotency_key):
+            await self._queue.check_key(requester.tenant, body)
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(
@@ -78,6 +85,8 @@ class RunRequests:
             labels=body.get("labels") or {},
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
+            queue_timeout_seconds=body.get("queue_timeout_seconds"),
+            concurrency=body.get("concurrency"),
             content_hash=asked_hash,
         )
         asked = Asked(

@@ -33,6 +33,10 @@ class RunRequested(Event):
     """The caller's free-form values and the gateway's `ip_address, user_agent, version, environment`."""
     priority: int = 0
     """Higher runs first within a tenant; -100 to 100."""
+    queue_timeout_seconds: float | None = None
+    """How long it may wait for its start, in place of the plan's."""
+    concurrency: JsonObject | None = None
+    """Its concurrency key, in place of the plan's: `{key, limit, on_conflict}`."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
 
@@ -41,13 +45,16 @@ class RunRequested(Event):
 
 
 class RunControl(Event):
-    """Somebody wants a run to change course; `cancel` ends it."""
+    """Somebody wants a run to change course: `cancel` ends it; or a worker: `pause`, `resume`, `drain`."""
 
     topic: ClassVar[str] = "run-control"
     producer: ClassVar[str] = "gateway"
 
     execution_id: str
-    action: Literal["cancel"]
+    """The run; for an action on a worker, its id once more."""
+    action: Literal["cancel", "pause", "resume", "drain"]
+    worker_id: str | None = None
+    """The worker that is to pause, to resume or to drain."""
     requested_by: str
     reason: str | None = None
     requested_at: Moment

@@ -37,6 +37,8 @@ def claimed(queue: Queue, *, owner: str, token: str) -> list[Stage]:
         "lease": lease,
         "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
         "updated_at": "$$NOW",
+        "blocked_on": None,
+        "start_by": None,
     }
     return [{"$set": change}, {"$set": _announced(queue.started, {"status": "$status"})}]
 
@@ -70,6 +72,18 @@ def cancelled(queue: Queue, mark: Stage) -> list[Stage]:
     return [{"$set": change}, *_closed(queue, "cancelled")]
 
 
+def never_started(queue: Queue, status: str, reason: str) -> list[Stage]:
+    """From queued to an end that is not a cancel: nobody has worked on it, and nobody will."""
+    change = {
+        "status": status,
+        "epoch": _NEW_EPOCH,
+        "lease": None,
+        "blocked_on": None,
+        "updated_at": "$$NOW",
+    }
+    return [{"$set": change}, *_closed(queue, reason)]
+
+
 def _closed(queue: Queue, reason: str) -> list[Stage]:
     """After `status` was set: the fields and the event that go with it, final or not."""
     final = {"$in": ["$status", list(FINAL)]}
@@ -77,7 +91,10 @@ def _closed(queue: Queue, reason: str) -> list[Stage]:
         "reason": {
             "$switch": {
                 "branches": [
-                    {"case": {"$eq": ["$status", "cancelled"]}, "then": "cancelled"},
+                    {
+                        "case": {"$eq": ["$status", "cancelled"]},
+                        "then": {"$ifNull": ["$cancel.code", "cancelled"]},
+                    },
                     {"case": final, "then": literal(reason)},
                 ],
                 "default": None,

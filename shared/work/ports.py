@@ -15,7 +15,11 @@ queue beside the service's own:
     events[]                        not yet on Kafka: {sequence, prev, type, at, data}
     transitions[]                   the last 256 of them, published or not
     applied[]                       the last 16 change ids
-    parent_id, root_id, lane, rerun_of, wake_at, wake_keys, blocked_on, keys, labels
+    parent_id, root_id, lane, rerun_of, wake_at, wake_keys, keys, labels
+    requires[], pool                labels that its worker must have, and their name as one
+    hold{key,limit,on_conflict}     the concurrency key that it works under
+    blocked_on                      the slot of that key while it is busy: nobody claims it
+    start_by                        until when it must have started; None once it has
     created_at, updated_at, started_at, completed_at, duration_ms
 """
 
@@ -24,6 +28,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
+
+from shared.work.holding import Hold
 
 SEQUENCE_BITS = 32
 FINAL = ("completed", "failed", "cancelled", "timed_out")
@@ -61,6 +67,12 @@ class NewItem:
     fields: Mapping[str, Any]
     priority: int = 0
     children: Sequence[Mapping[str, Any]] = ()
+    requires: Sequence[str] = ()
+    """Labels that its worker must have."""
+    hold: Hold | None = None
+    """The concurrency key that it works under."""
+    start_by: datetime | None = None
+    """If it has not started by then it ends as `timed_out(waiting_timeout)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +160,11 @@ class Work(Protocol):
         ...
 
     async def recover(self) -> int:
-        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many."""
+        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many. Keys that nobody
+        holds any more become free.
+        """
+        ...
+
+    async def expire(self) -> int:
+        """End items that had to have started by now as `timed_out(waiting_timeout)`; returns how many."""
         ...

@@ -92,6 +92,8 @@ def queue(**changes: Any) -> Queue:
         "started": "run.started",
         "requeued": "run.requeued",
         "finished": "run.finished",
+        "lines": "tenant_queues",
+        "slots": "slots",
         **changes,
     }
     return Queue(**values)

@@ -6,6 +6,8 @@ its unique index is the one every collection has.
 """
 
 from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
+from shared.views.queue import SLOTS
+from shared.views.workers import WORKERS
 from shared.work.indexes import CHILD_INDEXES, WORK_INDEXES
 
 EXECUTIONS = "executions"
@@ -14,6 +16,9 @@ LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
 SWEEPS = "execution_sweeps"
+LINES = "tenant_queues"
+FORGOTTEN_SECONDS = 3600
+"""How long a worker that ended without a word stays in the list."""
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -58,5 +63,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
     CollectionSpec("app_configurations"),
+    CollectionSpec(SLOTS),
+    CollectionSpec(LINES),
+    CollectionSpec(
+        WORKERS,
+        indexes=(Index([("seen_at", 1)], expire_after_seconds=FORGOTTEN_SECONDS, name="silent"),),
+    ),
     CollectionSpec(SWEEPS),
 )
