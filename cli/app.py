@@ -17,6 +17,7 @@ from cli.commands import (
     lanes,
     logs,
     migrate,
+    queue,
     retention,
     run,
     scan,
@@ -25,6 +26,7 @@ from cli.commands import (
     up,
     validate,
     webhook,
+    workers,
 )
 
 
@@ -62,12 +64,14 @@ app.command(rich_help_panel=RUNS)(lanes.lanes)
 app.command(rich_help_panel=RUNS)(decide.approve)
 app.command(rich_help_panel=RUNS)(decide.reject)
 app.command(rich_help_panel=RUNS)(decide.tell)
+app.command(rich_help_panel=RUNS)(queue.queue)
 app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
 app.command(rich_help_panel=OPERATION)(retention.retention)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.add_typer(workers.app, name="workers", rich_help_panel=OPERATION)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)
 

@@ -20,16 +20,18 @@ from services.executor.events import (
 from services.executor.family import Family
 from services.executor.intake import Intake
 from services.executor.keeping import Keeping
+from services.executor.presence import Card, Presence
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
-from services.executor.repository.collections import EXECUTIONS, STEPS, WAKES
+from services.executor.repository.collections import EXECUTIONS, LINES, STEPS, WAKES
 from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.kin import MongoKin
 from services.executor.repository.schedules import MongoTimetable
+from services.executor.repository.workers import MongoWorkers
 from services.executor.retention import Ages, Retention
 from services.executor.schedules import Schedules
 from services.executor.scope import RunParts
@@ -54,6 +56,7 @@ from shared.ports import Resource
 from shared.runtime import Health
 from shared.security.secrets import SettingsSecrets
 from shared.service import VERSION, App
+from shared.views.queue import SLOTS
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
 from shared.work.ports import Wakes
@@ -93,12 +96,14 @@ def build_app(
 
     # the queue, and everything that is written under its leases
     queue = work_queue(group)
+    owner = lease_owner(owner_mark or group.host_id)
     parts = build_work(
         mongo.database,
         queue,
         publisher=publisher,
-        owner=lease_owner(owner_mark or group.host_id),
+        owner=owner,
         is_gone=has_ended if all_clear else None,
+        labels=group.label_set(),
     )
     family = _family(parts.work, mongo.database, objects, clock, lambda: loop)
     executor = Executor(
@@ -109,15 +114,17 @@ def build_app(
         parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
+    workers = MongoWorkers(mongo.database)
     web = _web(settings, health)
     keeping = _keeping(group, mongo, objects, clock)
-    intake = Intake(parts.work, objects, keeping, wakes=parts.work.wakes, family=family)
+    intake = Intake(parts.work, objects, keeping, workers, wakes=parts.work.wakes, family=family)
     resources: list[Resource] = [
         mongo,
         publisher,
         workspace,
         *parts.resources,
         family,
+        _presence(group, owner, workers, parts.work, executor, loop, health),
         loop,
         *_consumers(settings, health, executor, loop, intake, publisher, mongo.database),
         _retention(group, mongo, objects, clock),
@@ -126,6 +133,35 @@ def build_app(
         WebServer(web, settings.http),
     ]
     return App(resources, health, web)
+
+
+def _presence(
+    group: ExecutorGroup,
+    owner: str,
+    workers: MongoWorkers,
+    work: MongoWork,
+    executor: Executor,
+    loop: WorkLoop,
+    health: Health,
+) -> Presence:
+    """This process in the list of workers."""
+    card = Card(
+        id=owner.rpartition("/")[2],
+        host=group.host_id,
+        pid=os.getpid(),
+        labels=group.label_set(),
+        slots=group.run_slots,
+        version=VERSION,
+    )
+    return Presence(
+        card,
+        workers,
+        work,
+        used=lambda: len(loop.running),
+        wake=loop.wake,
+        cancel=executor.cancel,
+        health=health,
+    )
 
 
 def _loop(
@@ -152,7 +188,7 @@ def _loop(
         on_deadline=live_until,
         drain_seconds=settings.runtime.drain_seconds,
     )
-    work.wakes.on_queued = loop.wake
+    work.when_ready(loop.wake)
     return loop
 
 
@@ -266,6 +302,8 @@ def work_queue(group: ExecutorGroup) -> Queue:
         finished=FINISHED,
         waiting=WAITING,
         wakes=WAKES,
+        lines=LINES,
+        slots=SLOTS,
         lease_seconds=group.lease_seconds,
         margin_seconds=min(5.0, group.lease_seconds / 6),
         renew_seconds=group.renew_seconds,

@@ -15,6 +15,7 @@ from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
 from services.executor.family import Family
 from services.executor.keeping import Keeping
+from services.executor.presence import STATE_AFTER, Workers
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
 from shared.work.ports import Added, NewItem, Wakes, Work
@@ -38,6 +39,7 @@ class Intake:
         work: Work,
         objects: ObjectStore,
         keeping: Keeping,
+        workers: Workers,
         *,
         wakes: Wakes | None = None,
         family: Family | None = None,
@@ -45,6 +47,7 @@ class Intake:
         self._work = work
         self._keeping = keeping
         self._objects = objects
+        self._workers = workers
         self._wakes = wakes
         self._family = family
 
@@ -55,9 +58,16 @@ class Intake:
         )
 
     async def control(self, request: RunControl) -> str:
-        """Mark or end the run that somebody wants cancelled or kept, wake who waits; returns what became of it."""
+        """Mark or end the run that somebody wants cancelled or kept, wake who waits, tell a worker; returns what became
+        of it.
+        """
         if request.action == "wake":
             return await self._wake(request)
+        if request.worker_id is not None and (state := STATE_AFTER.get(request.action)):
+            await self._workers.want(
+                request.worker_id, state, by=request.requested_by, at=request.requested_at
+            )
+            return state
         if request.action != "cancel":
             keep = request.action == "keep"
             return await self._keeping.mark(request.execution_id, tenant=request.tenant, keep=keep)

@@ -43,7 +43,7 @@ class Run:
 
     def cancel(self, mark: Mapping[str, Any]) -> None:
         """Somebody wants the run to end."""
-        self._stop(RunEnd("cancelled", "cancelled", mark.get("reason")))
+        self._stop(RunEnd("cancelled", mark.get("code") or "cancelled", mark.get("reason")))
 
     async def perform(self, *, started_at: datetime, waited: float = 0.0) -> RunEnd | RunWait:
         """Run every step that is not final yet; returns how the run ended, or until when it is to be put aside. Of the

@@ -1,13 +1,15 @@
 """Settings of the executor: how much it runs at once, where, and how long things may take."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from services.executor.processes.model import Limits
 from shared.settings import Group, ServiceSettings
+from shared.work.labels import LABEL, split_labels
 
 
 def _inherited() -> dict[str, str]:
@@ -25,6 +27,9 @@ class ExecutorGroup(Group):
     rest_after_seconds: float = Field(10.0, ge=0)
     """A run of which nothing runs gives its slot back when none of its steps goes on before that; a shorter pause is
     cheaper to sit out."""
+    labels: str = ""
+    """What this executor offers beside running commands: comma-separated, such as `browser,region=eu`. Plans name them
+    in `requires`. With `tenant:acme` it runs nothing but acme's."""
     process_limit: int = Field(100, ge=1, le=5_000)
     """Steps that run at the same time, over all runs."""
     work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"
@@ -79,6 +84,17 @@ class ExecutorGroup(Group):
     """Variables of the executor's own environment that commands may see."""
     host_id: str = Field(default_factory=lambda: os.uname().nodename)
     """Name of the host in lease owners and attempts."""
+
+    @field_validator("labels")
+    @classmethod
+    def _are_labels(cls, value: str) -> str:
+        for label in split_labels(value):
+            if not re.fullmatch(LABEL, label):
+                raise ValueError(f"'{label}' is no label: letters, digits and _.:=/- ")
+        return value
+
+    def label_set(self) -> tuple[str, ...]:
+        return split_labels(self.labels)
 
     def limits(self) -> Limits:
         """Of each process of a step."""

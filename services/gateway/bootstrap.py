@@ -14,11 +14,13 @@ from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
 from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
+from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
@@ -34,6 +36,7 @@ from services.gateway.routes import (
     schedules,
     webhooks,
 )
+from services.gateway.routes import queue as queue_routes
 from services.gateway.schedules import Schedules
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
@@ -85,13 +88,11 @@ def build_app(
     clock = clock or SystemClock()
     group = settings.gateway
     health = Health(settings.runtime)
-    resources: list[Resource] = []
-
     mongo = Mongo(_quick(settings.mongo, group))
     health.add_check("mongo", mongo.check)
     audit = MongoAudit(mongo.database, clock=clock)
     accepted = MongoAcceptedEvents(mongo.database, max_waiting=group.max_waiting_requests)
-    resources += [mongo, audit]
+    resources: list[Resource] = [mongo, audit]
 
     # Kafka is in no readiness check: while it is away requests are accepted all the same
     if sender is None:
@@ -104,16 +105,17 @@ def build_app(
     views = MongoExecutions(mongo.database)
     intake = _intake(accepted, direct, audit, group, clock)
     relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
-    offsets = progress or GroupOffsets(settings.kafka)
     letters = KafkaDeadLetters(settings.kafka)
+    offsets = progress or GroupOffsets(settings.kafka)
     reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
-    known_apps = Apps(MongoConfigurations(mongo.database), audit, clock=clock)
-    runs = _run_requests(settings, intake, reader, store, clock, known_apps)
+    apps_ = Apps(MongoConfigurations(mongo.database), audit, clock=clock)
+    queue = QueueReader(MongoQueue(mongo.database))
+    runs = _run_requests(settings, intake, reader, store, queue, clock, apps_)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -123,7 +125,8 @@ def build_app(
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
-            *_definition_routers(mongo.database, known_apps, audit, clock),
+            *_definition_routers(mongo.database, apps_, audit, clock),
+            queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -173,6 +176,7 @@ def _run_requests(
     intake: Intake,
     reader: ExecutionReader,
     store: ObjectStore,
+    queue: QueueReader,
     clock: Clock,
     apps: Apps,
 ) -> RunRequests:
@@ -180,6 +184,7 @@ def _run_requests(
         intake,
         reader,
         store,
+        queue,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
@@ -204,11 +209,11 @@ def _run_routers(
 
 
 def _definition_routers(
-    database: Database, known_apps: Apps, audit: Audit, clock: Clock
+    database: Database, apps_: Apps, audit: Audit, clock: Clock
 ) -> list[APIRouter]:
     """What people keep here by name; this service alone writes it."""
-    definitions = Schedules(MongoDefinitions(database), known_apps, audit, clock=clock)
-    return [apps.build_router(known_apps), schedules.build_router(definitions)]
+    definitions = Schedules(MongoDefinitions(database), apps_, audit, clock=clock)
+    return [apps.build_router(apps_), schedules.build_router(definitions)]
 
 
 def _bounds(group: GatewayGroup) -> Bounds:

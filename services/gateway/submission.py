@@ -14,6 +14,7 @@ from services.gateway.apps import Apps
 from services.gateway.errors import AlreadyEnded, KeyReused, StillRunning
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
+from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
 from shared.clock import Clock
 from shared.events.run import RunControl, RunRequested, StoredPlan
@@ -35,6 +36,7 @@ class RunRequests:
         intake: Intake,
         reader: ExecutionReader,
         objects: ObjectStore,
+        queue: QueueReader,
         *,
         clock: Clock,
         version: str,
@@ -46,6 +48,7 @@ class RunRequests:
         self._apps = apps
         self._reader = reader
         self._objects = objects
+        self._queue = queue
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
@@ -65,7 +68,7 @@ class RunRequests:
         idempotency_key: str | None = None,
     ) -> Accepted:
         """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, NotFound (of an app), KeyReused,
-        StorageUnavailable.
+        KeyBusy, StorageUnavailable.
         """
         app, written = None, body
         if "app" in body:
@@ -75,6 +78,8 @@ class RunRequests:
             asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant)
         else:
             asked_hash = _checked(body, written, requester.tenant)
+        if not await self._intake.knows(requester.tenant, idempotency_key):
+            await self._queue.check_key(requester.tenant, body)
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(
@@ -90,6 +95,8 @@ class RunRequests:
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
             app=app,
+            queue_timeout_seconds=body.get("queue_timeout_seconds"),
+            concurrency=body.get("concurrency"),
             content_hash=asked_hash,
         )
         asked = Asked(

@@ -47,6 +47,10 @@ class RunRequested(Event):
     """Higher runs first within a tenant; -100 to 100."""
     app: AppRun | None = None
     """What the run was started from by name; None when the caller brought the plan."""
+    queue_timeout_seconds: float | None = None
+    """How long it may wait for its start, in place of the plan's."""
+    concurrency: JsonObject | None = None
+    """Its concurrency key, in place of the plan's: `{key, limit, on_conflict}`."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
 
@@ -56,7 +60,7 @@ class RunRequested(Event):
 
 class RunControl(Event):
     """Somebody wants runs to change course: `cancel` ends one, `keep` saves it from retention, `release` no longer;
-    `wake` tells what some may wait for.
+    `wake` tells what some may wait for; `pause`, `resume` and `drain` tell a worker.
 
     Executors have to know an action before a gateway sends it: they are upgraded first.
     """
@@ -65,8 +69,10 @@ class RunControl(Event):
     producer: ClassVar[str] = "gateway"
 
     execution_id: str
-    """Empty for what is told to whichever run waits for it."""
-    action: Literal["cancel", "keep", "release", "wake"]
+    """Empty for what is told to whichever run waits for it; for an action on a worker, its id once more."""
+    action: Literal["cancel", "keep", "release", "wake", "pause", "resume", "drain"]
+    worker_id: str | None = None
+    """The worker that is to pause, to resume or to drain."""
     requested_by: str
     reason: str | None = None
     requested_at: Moment

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.plans.rows import ArtifactTable, Matrix, Table
+from shared.work.labels import LABEL, MAX_LABELS
 
 ArtifactType = Literal["screenshot", "log", "code", "report", "trace", "video", "data"]
 """`screenshot, log, code, report` are the schema document's; `trace, video, data` are ours."""
@@ -21,6 +22,7 @@ Name = Annotated[
 ]
 LabelPart = Annotated[str, Field(max_length=255)]
 Labels = dict[LabelPart, LabelPart]
+WorkerLabel = Annotated[str, Field(pattern=LABEL)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
 
@@ -96,6 +98,17 @@ class StepLimits(PlanPart):
     """Of each file that is written."""
 
 
+class Concurrency(PlanPart):
+    """A key under which at most `limit` runs of a tenant are at work at a time, on all executors together."""
+
+    key: str = Field(min_length=1, max_length=255)
+    """May refer to inputs: `deploy-${{ inputs.stage }}`."""
+    limit: int = Field(1, ge=1, le=1000, strict=True)
+    on_conflict: Literal["queue", "replace", "refuse"] = "queue"
+    """When the key is busy: wait for it; have the older runs cancelled (reason `replaced`); or do not run at all:
+    409, or `failed(refused)` where it becomes known later."""
+
+
 class Step(PlanPart):
     """One step. `name` is how other steps refer to it; its number is its place in the plan, from 1."""
 
@@ -121,6 +134,8 @@ class Step(PlanPart):
         default_factory=list, max_length=20
     )
     """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted."""
+    requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
+    """Labels that the executor must have, such as `browser`. The run goes to one that has those of all its steps."""
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -136,6 +151,11 @@ class Plan(PlanPart):
     """Default values of `${{ inputs.x }}`; the run's own inputs win."""
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
+    queue_timeout_seconds: Seconds | None = None
+    """A run that has not started by then ends `timed_out(waiting_timeout)`; None: it waits as long as it takes."""
+    concurrency: Concurrency | None = None
+    requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
+    """Labels that the executor must have, beside those that steps require."""
     labels: Labels = Field(default_factory=dict, max_length=64)
     data: Table | ArtifactTable | None = None
     """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""
@@ -158,3 +178,7 @@ class RunSubmission(PlanPart):
     """Free-form; `ip_address, user_agent, version, environment` are the gateway's to set."""
     priority: int = Field(0, ge=-100, le=100, strict=True)
     """Higher runs first within a tenant."""
+    queue_timeout_seconds: Seconds | None = None
+    """In place of the plan's."""
+    concurrency: Concurrency | None = None
+    """In place of the plan's."""

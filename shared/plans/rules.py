@@ -171,6 +171,7 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
     if not inputs:
         return []
     texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
+    texts += [plan.concurrency.key] if plan.concurrency else []
     known = {*plan.inputs, *_inputs_in(texts)}
     return first(
         FieldError(

@@ -22,6 +22,7 @@ from shared.plans.json_values import (
 )
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
+from shared.plans.queueing import check_concurrency
 from shared.plans.rows import check_rows
 from shared.plans.rules import (
     check_environment,
@@ -58,6 +59,9 @@ def validate_submission(raw: Any) -> RunSubmission:
         errors += beyond_limits(submission.inputs, "inputs")
         errors += beyond_limits(submission.metadata, "metadata")
     errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    errors += check_concurrency(
+        submission.concurrency, "concurrency", submission.plan, submission.inputs
+    )
     if not any(error.field.startswith("inputs") for error in errors):
         errors += check_inputs(submission.plan, submission.inputs)
     _refuse(errors)
@@ -102,6 +106,7 @@ def check_plan(
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
     errors += check_rows(plan.data, plan.matrix, prefix)
+    errors += check_concurrency(plan.concurrency, f"{prefix}concurrency", plan, inputs)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs, row=row)
     commands = ((f"{prefix}steps[{n}].command", step.command) for n, step in enumerate(plan.steps))

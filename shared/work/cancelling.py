@@ -23,8 +23,11 @@ class Cancelling:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def cancel(self, id_: str, *, tenant: str, by: str, reason: str | None) -> str:
-        mark = {"by": by, "reason": reason}
+    async def cancel(
+        self, id_: str, *, tenant: str, by: str, reason: str | None, code: str | None = None
+    ) -> str:
+        """`code` becomes the reason of the item's end in place of `cancelled`."""
+        mark = {"by": by, "reason": reason, **({"code": code} if code else {})}
         who = {"_id": id_, "tenant": tenant}
         async with translated():
             for _ in range(ROUNDS):

@@ -10,6 +10,7 @@ from typing import Any
 from shared import crash
 from shared.clock import milliseconds_between
 from shared.mongo.changes import Change, Emission
+from shared.mongo.client import translated
 from shared.mongo.group_commit import LostGuard
 from shared.work.desk import Desk
 from shared.work.items import FINAL_FIELDS
@@ -92,12 +93,19 @@ class Ending:
         again: with a fresh one, the event would name one before it that nobody ever sees.
         """
         self._desk.outbox.expect(claim.id, place[0])
-        values = {**values, "status": "cancelled", "reason": "cancelled"}
+        reason = await self._reason_of_cancel(claim)
+        values = {**values, "status": "cancelled", "reason": reason}
         guard = {"cancel": {"$ne": None}}
         try:
             await self._end(claim, values, guard, place=place, data=data, needs=needs)
         except LostGuard:
             raise self._lost(claim) from None
+
+    async def _reason_of_cancel(self, claim: Claim) -> str:
+        async with translated():
+            found = await self._desk.items.find_one({"_id": claim.id}, {"cancel": 1})
+        mark = (found or {}).get("cancel") or {}
+        return str(mark.get("code") or "cancelled")
 
     async def _end(
         self,

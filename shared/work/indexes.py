@@ -3,7 +3,23 @@
 from shared.mongo.indexes import Index
 from shared.mongo.replaying import OUTBOX_INDEX
 
-CLAIM_INDEX = Index([("rank", 1)], partial={"status": "queued"}, name="claim")
+CLAIM_INDEX = Index(
+    [("pool", 1), ("rank", 1)],
+    partial={"status": "queued", "blocked_on": None},
+    name="claim_pool",
+)
+QUEUE_INDEX = Index([("tenant", 1), ("rank", 1)], partial={"status": "queued"}, name="queue")
+"""All that a tenant has waiting, blocked or not, in the order of its turns."""
+BLOCKED_INDEX = Index(
+    [("blocked_on", 1), ("rank", 1)],
+    partial={"status": "queued", "blocked_on": {"$gt": ""}},
+    name="blocked",
+)
+START_BY_INDEX = Index(
+    [("start_by", 1)],
+    partial={"status": "queued", "start_by": {"$type": "date"}},
+    name="start_by",
+)
 LEASE_INDEX = Index(
     [("lease.until", 1), ("lease.owner", 1)], partial={"status": "running"}, name="lease"
 )
@@ -33,5 +49,13 @@ WAKES_INDEXES = (
 )
 """Of the collection of wakes."""
 
-WORK_INDEXES = (CLAIM_INDEX, LEASE_INDEX, OUTBOX_INDEX, TOMBSTONE_INDEX)
+WORK_INDEXES = (
+    CLAIM_INDEX,
+    QUEUE_INDEX,
+    BLOCKED_INDEX,
+    START_BY_INDEX,
+    LEASE_INDEX,
+    OUTBOX_INDEX,
+    TOMBSTONE_INDEX,
+)
 CHILD_INDEXES = (OUTBOX_INDEX,)

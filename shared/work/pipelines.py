@@ -40,6 +40,8 @@ def claimed(queue: Queue, *, owner: str, token: str) -> list[Stage]:
         "lease": lease,
         "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
         "updated_at": "$$NOW",
+        "blocked_on": None,
+        "start_by": None,
     }
     return [{"$set": change}, {"$set": _announced(queue.started, {"status": "$status"})}]
 
@@ -89,6 +91,18 @@ def woken(queue: Queue, *, reason: str) -> list[Stage]:
     return [{"$set": change}, {"$set": _announced(queue.requeued, said)}]
 
 
+def never_started(queue: Queue, status: str, reason: str) -> list[Stage]:
+    """From queued to an end that is not a cancel: nobody has worked on it, and nobody will."""
+    change = {
+        "status": status,
+        "epoch": _NEW_EPOCH,
+        "lease": None,
+        "blocked_on": None,
+        "updated_at": "$$NOW",
+    }
+    return [{"$set": change}, *_closed(queue, reason)]
+
+
 def _closed(queue: Queue, reason: str) -> list[Stage]:
     """After `status` was set: the fields and the event that go with it, final or not."""
     final = {"$in": ["$status", list(FINAL)]}
@@ -96,7 +110,10 @@ def _closed(queue: Queue, reason: str) -> list[Stage]:
         "reason": {
             "$switch": {
                 "branches": [
-                    {"case": {"$eq": ["$status", "cancelled"]}, "then": "cancelled"},
+                    {
+                        "case": {"$eq": ["$status", "cancelled"]},
+                        "then": {"$ifNull": ["$cancel.code", "cancelled"]},
+                    },
                     {"case": final, "then": literal(reason)},
                 ],
                 "default": None,

@@ -15,7 +15,11 @@ queue beside the service's own:
     events[]                        not yet on Kafka: {sequence, prev, type, at, data}
     transitions[]                   the last 256 of them, published or not
     applied[]                       the last 16 change ids
-    parent_id, root_id, lane, rerun_of, blocked_on, keys, labels
+    parent_id, root_id, lane, rerun_of, keys, labels
+    requires[], pool                labels that its worker must have, and their name as one
+    hold{key,limit,on_conflict}     the concurrency key that it works under
+    blocked_on                      the slot of that key while it is busy: nobody claims it
+    start_by                        until when it must have started; None once it has
     wake_at, wake_keys, heard       while it waits: until when, for which wakes, and which of them it knows already
     waiting_since, waited_ms        since when it waits; how long it has waited before
     unlooked                        it waits, and nobody has looked yet for a wake that came first
@@ -28,6 +32,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
+
+from shared.work.holding import Hold
 
 SEQUENCE_BITS = 32
 FINAL = ("completed", "failed", "cancelled", "timed_out")
@@ -65,6 +71,12 @@ class NewItem:
     fields: Mapping[str, Any]
     priority: int = 0
     children: Sequence[Mapping[str, Any]] = ()
+    requires: Sequence[str] = ()
+    """Labels that its worker must have."""
+    hold: Hold | None = None
+    """The concurrency key that it works under."""
+    start_by: datetime | None = None
+    """If it has not started by then it ends as `timed_out(waiting_timeout)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +203,13 @@ class Work(Protocol):
         ...
 
     async def recover(self) -> int:
-        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many."""
+        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many. Keys that nobody
+        holds any more become free.
+        """
+        ...
+
+    async def expire(self) -> int:
+        """End items that had to have started by now as `timed_out(waiting_timeout)`; returns how many."""
         ...
 
 

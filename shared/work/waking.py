@@ -4,7 +4,7 @@ wakes {_id: tenant/key, tenant, key, id, payload, at, applied}     kept for a we
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -26,14 +26,10 @@ _log = structlog.get_logger(__name__)
 
 
 class MongoWakes:
-    """Implements `shared.work.ports.Wakes`; a resource whose loop wakes whose time has come. Every replica runs one.
-
-    `on_queued` is called when something was queued again.
-    """
+    """Implements `shared.work.ports.Wakes`; a resource whose loop wakes whose time has come. Every replica runs one."""
 
     def __init__(self, desk: Desk, waiting: Waiting) -> None:
         self.name = f"wakes.{desk.queue.collection}"
-        self.on_queued: Callable[[], None] = lambda: None
         self._desk = desk
         self._waiting = waiting
         self._hearing = Hearing(self._told)
@@ -61,7 +57,7 @@ class MongoWakes:
         crash.point("wake.after_store")
         self._hearing.ring(name_of(tenant, key), wake.id)
         if await self._waiting.apply(tenant, wake):
-            self.on_queued()
+            self._desk.ready()
 
     async def find(self, keys: Collection[str], *, tenant: str) -> list[Wake]:
         names = [name_of(tenant, key) for key in keys]
@@ -79,7 +75,7 @@ class MongoWakes:
         """Wake whose time has come; returns how many were woken."""
         count = await self._waiting.sweep()
         if count:
-            self.on_queued()
+            self._desk.ready()
         return count
 
     async def _store(self, wake: Wake, tenant: str, *, first: bool) -> Wake:

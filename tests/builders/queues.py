@@ -1,6 +1,7 @@
 """Workers at one queue, in MongoDB or in memory."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,20 @@ class Bench:
     store: MemoryStore = field(default_factory=MemoryStore)
     parts: list[Any] = field(default_factory=list)
 
-    async def worker(self, owner: str = "one", **changes: Any) -> Work:
+    async def worker(
+        self, owner: str = "one", *, labels: Sequence[str] = (), **changes: Any
+    ) -> Work:
         described = queue(**changes)
         if self.kind == "memory":
-            work = MemoryWork(described, owner=owner, store=self.store, publisher=self.publisher)
+            work = MemoryWork(
+                described, owner=owner, store=self.store, publisher=self.publisher, labels=labels
+            )
             self.parts.append(work)
             return work
         await apply(self.database, COLLECTIONS)
-        built = build_work(self.database, described, publisher=self.publisher, owner=owner)
+        built = build_work(
+            self.database, described, publisher=self.publisher, owner=owner, labels=labels
+        )
         for part in built.resources:
             await part.start()
             self.parts.append(part)

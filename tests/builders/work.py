@@ -95,6 +95,8 @@ def queue(**changes: Any) -> Queue:
         "finished": "run.finished",
         "waiting": "run.waiting",
         "wakes": "wakes",
+        "lines": "tenant_queues",
+        "slots": "slots",
         **changes,
     }
     return Queue(**values)

@@ -6,7 +6,9 @@ its unique index is the one every collection has.
 """
 
 from shared.mongo.indexes import CollectionSpec, Index, TimeSeries
+from shared.views.queue import SLOTS
 from shared.views.schedules import SCHEDULE_STATES
+from shared.views.workers import WORKERS
 from shared.work.indexes import CHILD_INDEXES, WAIT_INDEXES, WAKES_INDEXES, WORK_INDEXES
 
 EXECUTIONS = "executions"
@@ -16,6 +18,9 @@ ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
 SWEEPS = "execution_sweeps"
 WAKES = "execution_wakes"
+LINES = "tenant_queues"
+FORGOTTEN_SECONDS = 3600
+"""How long a worker that ended without a word stays in the list."""
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -70,6 +75,12 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         METRICS,
         timeseries=TimeSeries("timestamp", "meta", expire_after_seconds=METRICS_SECONDS),
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
+    ),
+    CollectionSpec(SLOTS),
+    CollectionSpec(LINES),
+    CollectionSpec(
+        WORKERS,
+        indexes=(Index([("seen_at", 1)], expire_after_seconds=FORGOTTEN_SECONDS, name="silent"),),
     ),
     CollectionSpec(SWEEPS),
     CollectionSpec(WAKES, indexes=WAKES_INDEXES),

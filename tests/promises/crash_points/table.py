@@ -117,6 +117,25 @@ ELSEWHERE = {
     "redrive.after_note": "tests/integration/kafka/test_dead_letters.py",
     "redrive.after_send": "tests/integration/kafka/test_dead_letters.py",
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
+    **dict.fromkeys(
+        (
+            *(
+                f"slots.{when}_{what}"
+                for what in ("take", "confirm", "refuse", "release")
+                for when in ("before", "after")
+            ),
+            *(
+                "slots.after_block",
+                "slots.after_drop",
+                "slots.before_unblock",
+                "slots.after_unblock",
+            ),
+            *("expiry.before_update", "expiry.after_update"),
+        ),
+        "tests/integration/work/test_keys.py",
+    ),
+    "worker.before_want": "tests/integration/work/test_keys.py",
+    "worker.after_want": "tests/integration/work/test_keys.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
     "keep.after_bytes": "tests/integration/executor/test_keeping.py",
