@@ -4,32 +4,12 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from shared.work.holding import Hold
 from shared.work.ports import Added
 from tests.builders.work import item
-from tests.contract.test_work import _bench
 
 DB = Hold("db")
 BASE = "01900000-0000-7000-8000-00000000000"
-
-
-@pytest.fixture
-async def memory_bench(request):
-    async with _bench("memory", request) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def mongo_bench(mongo_database, request):
-    async with _bench("mongo", request) as bench:
-        yield bench
-
-
-@pytest.fixture(params=["memory", "mongo"])
-def bench(request):
-    return request.getfixturevalue(f"{request.param}_bench")
 
 
 def soon(seconds):
