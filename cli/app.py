@@ -15,6 +15,7 @@ from cli.commands import (
     extract,
     logs,
     migrate,
+    retention,
     run,
     scan,
     schedules,
@@ -59,6 +60,7 @@ app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
 app.command(rich_help_panel=OPERATION)(migrate.migrate)
+app.command(rich_help_panel=OPERATION)(retention.retention)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)

@@ -49,6 +49,23 @@ def list_(
 
 
 @app.command()
+def keep(
+    execution_id: ExecutionId,
+    release: Annotated[bool, typer.Option("--release", help="Keep it no longer.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> int:
+    """Keep a run for ever, its metrics included."""
+    path = f"/v1/executions/{execution_id}/keep"
+    with gateway(url, api_key) as client:
+        if release:
+            client.delete(path)
+        else:
+            client.put(path)
+    return PASSED
+
+
+@app.command()
 def show(
     execution_id: ExecutionId, url: Url = None, api_key: ApiKey = None, as_json: AsJson = False
 ) -> int:

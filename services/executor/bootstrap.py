@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -11,6 +10,7 @@ from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
 from services.executor.intake import Intake
+from services.executor.keeping import Keeping
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
@@ -18,6 +18,7 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.schedules import MongoTimetable
 from services.executor.retention import Ages, Retention
 from services.executor.schedules import Schedules
@@ -79,7 +80,6 @@ def build_app(
     health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
 
-    # the queue, and everything that is written under its leases
     queue = work_queue(group)
     parts = build_work(
         mongo.database,
@@ -97,6 +97,7 @@ def build_app(
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     web = _web(settings, health)
+    keeping = _keeping(group, mongo, objects, clock)
     resources: list[Resource] = [
         mongo,
         publisher,
@@ -108,11 +109,12 @@ def build_app(
             health,
             executor,
             loop,
-            Intake(parts.work, objects),
+            Intake(parts.work, objects, keeping),
             publisher,
             mongo.database,
         ),
         _retention(group, mongo, objects, clock),
+        keeping,
         _schedules(group, mongo, parts.work, loop),
         WebServer(web, settings.http),
     ]
@@ -188,13 +190,18 @@ def _consumers(
 
 
 def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Retention:
-    ages = Ages(
-        executions=timedelta(days=group.keep_executions_days),
-        steps=timedelta(days=group.keep_steps_days),
-        artifacts=timedelta(days=group.keep_artifacts_days),
+    return Retention(
+        MongoRecords(mongo.database),
+        objects,
+        Ages.of(group),
+        clock=clock,
+        interval=group.retention_check_seconds,
     )
-    records = MongoRecords(mongo.database)
-    return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
+def _keeping(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Keeping:
+    runs = MongoKeptRuns(mongo.database, clock=clock)
+    return Keeping(runs, objects, interval=group.retention_check_seconds)
 
 
 def _schedules(group: ExecutorGroup, mongo: Mongo, work: MongoWork, loop: WorkLoop) -> Schedules:

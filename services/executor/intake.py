@@ -13,6 +13,7 @@ import structlog
 from services.executor import plans
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
+from services.executor.keeping import Keeping
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
 from shared.work.ports import Added, NewItem, Work
@@ -31,8 +32,9 @@ class Request:
 class Intake:
     """Turns accepted requests into queued runs."""
 
-    def __init__(self, work: Work, objects: ObjectStore) -> None:
+    def __init__(self, work: Work, objects: ObjectStore, keeping: Keeping) -> None:
         self._work = work
+        self._keeping = keeping
         self._objects = objects
 
     async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
@@ -42,7 +44,10 @@ class Intake:
         )
 
     async def control(self, request: RunControl) -> str:
-        """Mark or end the run that somebody wants to be cancelled; returns what became of it."""
+        """Mark or end the run that somebody wants to be cancelled, or kept; returns what became of it."""
+        if request.action != "cancel":
+            keep = request.action == "keep"
+            return await self._keeping.mark(request.execution_id, tenant=request.tenant, keep=keep)
         outcome = await self._work.cancel(
             request.execution_id,
             tenant=request.tenant,

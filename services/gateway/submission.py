@@ -8,10 +8,10 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from services.gateway.apps import Apps
-from services.gateway.errors import AlreadyEnded, KeyReused
+from services.gateway.errors import AlreadyEnded, KeyReused, StillRunning
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from services.gateway.reading import ExecutionReader
@@ -110,13 +110,35 @@ class RunRequests:
             raise AlreadyEnded(f"the execution has ended: {execution.status}")
         if execution.cancel is not None:
             return execution.status
+        await self._steer(execution_id, "cancel", requester, reason=reason)
+        return execution.status
+
+    async def keep(self, execution_id: str, requester: Requester, *, keep: bool) -> str:
+        """Ask that a run be kept for ever, or no longer; returns its status. Raises NotFound, StillRunning for one that
+        has not been taken up yet.
+        """
+        execution = await self._reader.get(requester.tenant, execution_id)
+        if not execution.sequence:
+            raise StillRunning("the run is being taken up; ask again in a moment")
+        if execution.keep != keep:
+            await self._steer(execution_id, "keep" if keep else "release", requester)
+        return execution.status
+
+    async def _steer(
+        self,
+        execution_id: str,
+        action: Literal["cancel", "keep", "release"],
+        requester: Requester,
+        *,
+        reason: str | None = None,
+    ) -> None:
         now = self._clock.now()
         event = RunControl(
             id=new_id(),
             tenant=requester.tenant,
             occurred_at=now,
             execution_id=execution_id,
-            action="cancel",
+            action=action,
             requested_by=requester.user,
             reason=reason,
             requested_at=now,
@@ -127,11 +149,10 @@ class RunRequests:
                 subject=execution_id,
                 content_hash=content_hash(requester.tenant, {"reason": reason}),
                 actor=requester.user,
-                action="execution.cancel",
+                action=f"execution.{action}",
                 accepted_at=now,
             )
         )
-        return execution.status
 
     async def _accept(self, asked: Asked, stored: StoredPlan | None) -> Accepted:
         """Accept, and remove the stored plan again when an earlier request has its own copy of it."""

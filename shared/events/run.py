@@ -55,13 +55,13 @@ class RunRequested(Event):
 
 
 class RunControl(Event):
-    """Somebody wants a run to change course; `cancel` ends it."""
+    """Somebody wants a run to change course: `cancel` ends it, `keep` saves it from retention, `release` no longer."""
 
     topic: ClassVar[str] = "run-control"
     producer: ClassVar[str] = "gateway"
 
     execution_id: str
-    action: Literal["cancel"]
+    action: Literal["cancel", "keep", "release"]
     requested_by: str
     reason: str | None = None
     requested_at: Moment

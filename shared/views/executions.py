@@ -65,6 +65,8 @@ class ExecutionSummary(View):
     sub_app_id: int | None = None
     sub_app_name: str | None = None
     app_version: str | None = None
+    keep: bool = False
+    """Retention leaves it alone."""
 
 
 class ExecutionView(ExecutionSummary):

@@ -28,6 +28,8 @@ def build(executor: Executor, intake: Intake) -> Callable[[Record], None]:
             request = decode(record, RunControl)
         except InvalidMessage:
             return  # the group's consumer puts it on the dead-letter topic
+        if request.action != "cancel":
+            return  # there is no hurry
         task = asyncio.create_task(_act(executor, intake, request))
         acting.add(task)
         task.add_done_callback(acting.discard)

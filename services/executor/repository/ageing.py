@@ -1,12 +1,14 @@
 """Implements `services.executor.retention.Records`.
 
 Run ids are UUIDv7, so their order is the order of acceptance, and no index of its own is needed. An id of another kind
-(of a request that somebody else put on the topic) counts by what it spells.
+(of a request that somebody else put on the topic) is looked at when what it spells is old enough, and goes only when
+the run is.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, STEPS, SWEEPS
 from services.executor.retention import Run
@@ -28,7 +30,8 @@ class MongoRecords:
     async def runs_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         async with translated():
             cursor = self._database[EXECUTIONS].find(
-                {"_id": {"$gt": after, "$lt": _first_id(moment)}, **_ENDED}, {"stored_plan": 1}
+                {"_id": {"$gt": after, "$lt": _first_id(moment)}, **_ended(moment)},
+                {"stored_plan": 1},
             )
             found = [document async for document in cursor.sort("_id", 1).limit(limit)]
             artifacts = await self._artifacts_of([document["_id"] for document in found])
@@ -80,7 +83,7 @@ class MongoRecords:
         """Ended runs that have something in `collection`, in order; goes on past those that have not ended."""
         while ids := await self._runs_with(collection, moment, after, limit):
             ended = await self._database[EXECUTIONS].distinct(
-                "_id", {"_id": {"$in": ids}, **_ENDED}
+                "_id", {"_id": {"$in": ids}, **_ended(moment)}
             )
             if ended:
                 return sorted(ended)
@@ -113,6 +116,11 @@ class MongoRecords:
     async def _remove(self, collection: str, runs: Sequence[str]) -> None:
         async with translated():
             await self._database[collection].delete_many({"execution_id": {"$in": list(runs)}})
+
+
+def _ended(moment: datetime) -> dict[str, Any]:
+    """Of a run that began to exist before `moment`, whatever its id spells."""
+    return {**_ENDED, "created_at": {"$not": {"$gte": moment}}}
 
 
 def _first_id(moment: datetime) -> str:

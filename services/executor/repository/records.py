@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.executor.models import Artifact, Sample, StepEnd, StepRecord
-from shared.ids import new_id
+from shared.ids import derived_id, new_id
 from shared.work.ports import Claim
 
 
@@ -54,11 +54,21 @@ def tried(
 
 
 def artifact_document(claim: Claim, artifact: Artifact, now: datetime) -> dict[str, Any]:
+    place = {"_id": new_id(), "execution_id": claim.id, "tenant": claim.tenant}
+    return {**place, "step_id": artifact.step_id, **_artifact_fields(artifact, now)}
+
+
+def kept_artifact_document(
+    execution_id: str, tenant: str, artifact: Artifact, now: datetime
+) -> dict[str, Any]:
+    """Of a file that belongs to the run and to no step; the same id however often it is made."""
+    id_ = derived_id(execution_id, "kept", artifact.name)
+    place = {"_id": id_, "execution_id": execution_id, "tenant": tenant, "step_id": None}
+    return {**place, **_artifact_fields(artifact, now)}
+
+
+def _artifact_fields(artifact: Artifact, now: datetime) -> dict[str, Any]:
     return {
-        "_id": new_id(),
-        "execution_id": claim.id,
-        "tenant": claim.tenant,
-        "step_id": artifact.step_id,
         "artifact_type": artifact.type,
         "artifact_name": artifact.name,
         "mime_type": artifact.mime_type,

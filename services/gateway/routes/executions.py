@@ -61,6 +61,7 @@ def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
     _add_submission(router, runs)
     _add_reading(router, reader)
     _add_cancellation(router, runs)
+    _add_keeping(router, runs)
     return router
 
 
@@ -164,6 +165,30 @@ def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:
         """404 for an unknown run, 409 with its state for one that has ended. May be repeated while it runs."""
         body, _ = read(CancelBody, await request.body() or b"{}")
         status = await runs.cancel(execution_id, requester(request, caller), reason=body.reason)
+        return _accepted(execution_id, status)
+
+
+def _add_keeping(router: APIRouter, runs: RunRequests) -> None:
+    @router.put(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run for ever",
+    )
+    async def keep(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """Retention leaves it alone, and its metrics are copied into an artifact once it has ended."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=True)
+        return _accepted(execution_id, status)
+
+    @router.delete(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run no longer",
+    )
+    async def release(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """It goes when it is old enough."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=False)
         return _accepted(execution_id, status)
 
 

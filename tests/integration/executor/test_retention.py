@@ -148,3 +148,31 @@ async def test_stopped_in_between_nothing_is_left_that_nobody_finds(archive, mon
     assert "executions" in await archive.left(old)
     await archive.retention.sweep()
     assert await archive.left(old) == set()
+
+
+async def test_a_preview_tells_what_a_sweep_removes_and_removes_nothing(archive):
+    ids = [await archive.run(days) for days in (90, 92, 183, 366, 367)]
+    kept = await archive.run(400, keep=True)
+    before = [await archive.left(id_) for id_ in (*ids, kept)]
+    told = await archive.retention.preview()
+    assert [(one.kind, one.runs, one.objects) for one in told] == [
+        ("artifacts", 4, 4),
+        ("steps", 3, 0),
+        ("executions", 2, 4),  # each with its artifact and its plan
+    ]
+    assert set(told[2].examples) == set(ids[3:])
+    assert [await archive.left(id_) for id_ in (*ids, kept)] == before
+    removed = await archive.retention.sweep()
+    assert {one.kind: one.runs for one in told} | {"orphaned_steps": 0} == removed
+
+
+async def test_an_id_that_tells_no_time_does_not_make_a_run_old(archive):
+    """An id from elsewhere may spell the year 1970."""
+    spelled = "00000000-0000-5000-8000-000000000000"
+    run = {"_id": spelled, "status": "completed", "events": [], "created_at": NOW}
+    await archive.database.executions.insert_one(run)
+    await archive.database.execution_artifacts.insert_one(
+        {"execution_id": spelled, "storage_path": "file:///nowhere"}
+    )
+    await archive.retention.sweep()
+    assert await archive.left(spelled) == {"executions", "execution_artifacts"}

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from services.executor.models import Artifact
+from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.schedules import MongoTimetable
 from services.executor.schedules import Taken
 from services.gateway.repository import apps, schedules
@@ -13,10 +15,12 @@ from shared.mongo.indexes import apply
 from shared.plans.apps import AppReference
 from shared.work.server_clock import ServerClock
 from tests.integration.mongo.lost_answers import NOW, Case, Facts, updates
+from tests.promises.wire_messages import Message
 
 MINUTE = timedelta(minutes=1)
 _SCHEDULES = "services/gateway/repository/schedules.py:MongoDefinitions"
 _TIMETABLE = "services/executor/repository/schedules.py:MongoTimetable"
+_KEPT = "services/executor/repository/keeping.py:MongoKeptRuns"
 _APPS = "services/gateway/repository/apps.py:MongoConfigurations"
 
 
@@ -189,6 +193,45 @@ async def turns_forgotten(database: Any, direct: Any) -> Case:
     return Case(updates("schedule_states"), timetable.forget, facts, ["s"])
 
 
+async def _kept(direct: Any, **fields: Any) -> None:
+    run = {"_id": "r", "tenant": "demo", "status": "completed"}
+    await direct.executions.insert_one(run | fields)
+
+
+async def run_kept(database: Any, direct: Any) -> Case:
+    await _kept(direct)
+    runs = MongoKeptRuns(database, clock=SystemClock())
+
+    async def mark() -> None:
+        await runs.mark("r", tenant="demo", keep=True)
+
+    async def facts() -> Facts:
+        return (await direct.executions.find_one())["keep"]
+
+    return Case(updates("executions"), mark, facts, True)
+
+
+async def metrics_of_a_kept_run_noted(database: Any, direct: Any) -> Case:
+    await _kept(direct, keep=True)
+    runs = MongoKeptRuns(database, clock=SystemClock())
+    artifact = Artifact(0, "data", "metrics.jsonl", "text/plain", 1, "file:///x", "x")
+
+    async def copied() -> None:
+        await runs.copied("r", "demo", artifact)
+
+    async def facts() -> Facts:
+        run = await direct.executions.find_one()
+        return run["metrics_kept"], await direct.execution_artifacts.count_documents({})
+
+    def writes(message: Message) -> bool:
+        return message.command == "update" and message.collection in (
+            "executions",
+            "execution_artifacts",
+        )
+
+    return Case(writes, copied, facts, (True, 1))
+
+
 def _named(version: str) -> AppReference:
     return AppReference(name="greeting", version=version)
 
@@ -201,5 +244,7 @@ RECORDS = {
     schedule_removed: (f"{_SCHEDULES}.remove",),
     turns_begun_and_taken: (f"{_TIMETABLE}.begin", f"{_TIMETABLE}._change"),
     turns_forgotten: (f"{_TIMETABLE}.forget",),
+    run_kept: (f"{_KEPT}.mark",),
+    metrics_of_a_kept_run_noted: (f"{_KEPT}.copied",),
     version_activated: (f"{_APPS}.activate",),
 }

@@ -39,7 +39,7 @@ def letters():
 @pytest.fixture
 def handle(store, letters, tmp_path):
     work = MemoryWork(work_queue(ExecutorGroup()), owner="one", store=store)
-    intake = Intake(work, LocalStore(tmp_path))
+    intake = Intake(work, LocalStore(tmp_path), keeping=None)
     return run_requested.build(intake, DeadLetters(letters), free=lambda: 1, wake=lambda: None)
 
 
