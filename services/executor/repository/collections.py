@@ -15,6 +15,7 @@ LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
 SWEEPS = "execution_sweeps"
+IMPORTS = "history_imports"
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -37,6 +38,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
         ),
@@ -65,5 +67,6 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
     CollectionSpec(SWEEPS),
+    CollectionSpec(IMPORTS),
     CollectionSpec(SCHEDULE_STATES),
 )

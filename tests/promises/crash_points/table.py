@@ -100,6 +100,7 @@ ELSEWHERE = {
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
+    "history.after_store": "tests/integration/executor/test_history.py",
     "keep.after_bytes": "tests/integration/executor/test_keeping.py",
     **dict.fromkeys(
         (
