@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
+from services.executor.clients.kept_files import StoredFiles
+from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
@@ -275,4 +277,5 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        reach=Reach(files=StoredFiles(objects)),
     )

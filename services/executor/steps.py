@@ -212,6 +212,7 @@ class StepRun:
             limits=self._parts.limits,
             on_sample=self._sample,
             reach=self._parts.reach,
+            tenant=self._scope.tenant,
             key=f"{self._scope.execution_id}/{self._id}",
         )
 

@@ -88,6 +88,8 @@ class CommandContext:
     on_sample: OnSample | None = None
     reach: Reach = field(default_factory=Reach)
     remember: Remember = forget
+    tenant: str | None = None
+    """Whose run it is; None where there are no tenants."""
     key: str | None = None
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
 

@@ -12,7 +12,8 @@ class Outcome:
     """The end of one try.
 
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
-    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
+    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output,
+    not_available, artifact_missing, source_missing, source_unreadable, source_empty`; None when all went well.
     """
 
     status: StepStatus

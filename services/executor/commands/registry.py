@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.executor.commands.base import Command
+from services.executor.commands.data_quality_profile import DataQualityProfile
 from services.executor.commands.exec import Exec
 from services.executor.commands.noop import Noop
 from services.executor.commands.script import Script
@@ -12,5 +13,5 @@ from shared.registry import Registry
 
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
-    commands: list[Command[Any]] = [Shell(), Exec(), Script(), Noop()]
+    commands: list[Command[Any]] = [Shell(), Exec(), Script(), Noop(), DataQualityProfile()]
     return Registry("command type", [(command.type, command) for command in commands])
