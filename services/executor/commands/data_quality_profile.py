@@ -13,7 +13,13 @@ from typing import Any
 from pydantic import Field
 
 from services.executor.commands.base import Command, CommandContext, Outcome, Params, failed
-from services.executor.programs.data_quality.request import END, REPORT, Format, ProfileRequest
+from services.executor.programs.data_quality.request import (
+    END,
+    FAILED,
+    REPORT,
+    Format,
+    ProfileRequest,
+)
 from shared.errors import NotFound
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +102,7 @@ async def _run(request: ProfileRequest, folder: Path, ctx: CommandContext) -> Ou
     outcome = await replace(ctx, output_file=Path(request.outputs)).run_process(argv, env=where)
     outputs = dict(outcome.outputs)
     end: Any = outputs.pop(END, None)
-    if outcome.reason != "exit_code" or not isinstance(end, dict):
+    if outcome.exit_code != FAILED or not isinstance(end, dict):
         return replace(outcome, outputs=outputs)
     return replace(outcome, outputs=outputs, reason=end["reason"], error=end["error"])
 

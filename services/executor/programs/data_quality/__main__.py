@@ -9,7 +9,13 @@ from typing import Any
 
 from services.executor.programs.data_quality.columns import Column, columns_of
 from services.executor.programs.data_quality.reading import open_sample
-from services.executor.programs.data_quality.request import END, REPORT, ProfileRequest, Unusable
+from services.executor.programs.data_quality.request import (
+    END,
+    FAILED,
+    REPORT,
+    ProfileRequest,
+    Unusable,
+)
 from services.executor.programs.data_quality.scoring import (
     WEIGHTS,
     correlations,
@@ -21,8 +27,6 @@ from services.executor.programs.data_quality.scoring import (
     score_of,
 )
 
-FAILED = 3
-"""Exit code when the source cannot be used; the outputs say why."""
 MOST_TOLD = 100
 
 
@@ -51,8 +55,8 @@ def profile(request: ProfileRequest) -> dict[str, Any]:
     report = {
         "rows": total,
         "sampled_rows": rows,
-        "score": score_of(dimensions),
-        "dimensions": dimensions,
+        "score": round(score_of(dimensions), 6),
+        "dimensions": {name: round(value, 6) for name, value in dimensions.items()},
         "weights": WEIGHTS,
         "columns": [_told(column) for column in columns],
         "correlations": correlations(connection, columns),

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 Format = Literal["auto", "csv", "parquet", "json"]
 REPORT = "data-quality-report.json"
+FAILED = 3
+"""Exit code when the source cannot be used; the outputs say why."""
 END = "cadenza_end"
 """Key of the outputs under which the program says why it failed: `{"reason": …, "error": …}`."""
 
