@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
+from services.executor.clients.kept_files import StoredFiles
 from services.executor.commands.reach import AwsProgram, Reach
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
@@ -94,7 +95,6 @@ def build_app(
     health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
 
-    # the queue, and everything that is written under its leases
     queue = work_queue(group)
     owner = lease_owner(owner_mark or group.host_id)
     parts = build_work(
@@ -350,5 +350,7 @@ def _run_parts(
         wakes=wakes,
         family=family,
         rest_after=group.rest_after_seconds,
-        reach=Reach(aws=AwsProgram(group.aws_program, group.aws_endpoint_url)),
+        reach=Reach(
+            aws=AwsProgram(group.aws_program, group.aws_endpoint_url), files=StoredFiles(objects)
+        ),
     )

@@ -70,6 +70,10 @@ class Records(Protocol):
         self, moment: datetime, *, after: str, limit: int
     ) -> Sequence[Run]: ...
 
+    async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
+        """Runs that were brought in from elsewhere, whose ids tell no time."""
+        ...
+
     async def remove_artifacts(self, runs: Sequence[str]) -> None: ...
 
     async def remove_steps(self, runs: Sequence[str]) -> None:
@@ -158,6 +162,7 @@ class Retention:
             ("artifacts", records.with_artifacts_before, now - ages.artifacts, self._artifacts),
             ("steps", records.with_steps_before, now - ages.steps, self._steps),
             ("executions", records.runs_before, now - ages.executions, self._runs),
+            ("imported", records.imported_before, now - ages.executions, self._runs),
         ]
 
     async def _each(

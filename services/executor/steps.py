@@ -242,6 +242,7 @@ class StepRun:
             limits=narrowed(self._parts.limits, self._step.limits),
             on_sample=self._sample,
             reach=self._parts.reach,
+            tenant=self._scope.tenant,
             key=f"{self._scope.execution_id}/{self._id}",
             attempt=attempt,
             children=self._children(),

@@ -60,6 +60,7 @@ class ExecutionSummary(View):
     duration_ms: int | None = None
     rerun_of: str | None = None
     parent_id: str | None = None
+    """The execution that it is a lane or a sub-plan of."""
     app_id: int | None = None
     app_name: str | None = None
     sub_app_id: int | None = None
@@ -67,7 +68,6 @@ class ExecutionSummary(View):
     app_version: str | None = None
     keep: bool = False
     """Retention leaves it alone."""
-    """The execution that it is a lane or a sub-plan of."""
     root_id: str | None = None
     """The execution that somebody asked for, of which it is a part."""
     lane: int | None = None

@@ -91,6 +91,8 @@ class CommandContext:
     remember: Remember = forget
     heard: Sequence[Mapping[str, Any]] = ()
     """While a try is resumed: what the wakes that it has not heard before have brought. A wake may be heard twice."""
+    tenant: str | None = None
+    """Whose run it is; None where there are no tenants."""
     key: str | None = None
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
     attempt: str | None = None

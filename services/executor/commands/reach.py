@@ -5,6 +5,18 @@ The ports know no driver; `services/executor/clients/` has what stands behind th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class KeptFiles(Protocol):
+    """What the platform keeps for a tenant: artifacts and uploads."""
+
+    async def fetch(self, uri: str, into: Path, *, tenant: str) -> None:
+        """Write the bytes behind an address into a file. Raises NotFound, also for what is another tenant's, and
+        StorageUnavailable.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +34,4 @@ class Reach:
     """The ports that this executor offers; None: it has none of the kind."""
 
     aws: AwsProgram = AwsProgram()
+    files: KeptFiles | None = None

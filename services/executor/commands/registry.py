@@ -5,6 +5,7 @@ from typing import Any
 from services.executor.commands.approval import Approval
 from services.executor.commands.aws_cli import AwsCli
 from services.executor.commands.base import Command
+from services.executor.commands.data_quality_profile import DataQualityProfile
 from services.executor.commands.exec import Exec
 from services.executor.commands.lanes import Lanes
 from services.executor.commands.noop import Noop
@@ -18,5 +19,5 @@ from shared.registry import Registry
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
     commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Noop()]
-    commands += [Approval(), WaitForEvent(), SubPlan(), Lanes()]
+    commands += [Approval(), WaitForEvent(), SubPlan(), Lanes(), DataQualityProfile()]
     return Registry("command type", [(command.type, command) for command in commands])

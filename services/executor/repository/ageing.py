@@ -38,6 +38,16 @@ class MongoRecords:
         plans = {d["_id"]: [d["stored_plan"]["uri"]] for d in found if d.get("stored_plan")}
         return [Run(d["_id"], artifacts[d["_id"]] + plans.get(d["_id"], [])) for d in found]
 
+    async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
+        query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **_ENDED}
+        async with translated():
+            cursor = self._database[EXECUTIONS].find(
+                {**query, "created_at": {"$lt": moment}}, {"_id": 1}
+            )
+            ids = [document["_id"] async for document in cursor.sort("_id", 1).limit(limit)]
+            artifacts = await self._artifacts_of(ids)
+        return [Run(id_, artifacts[id_]) for id_ in ids]
+
     async def with_steps_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         async with translated():
             return [Run(id_, ()) for id_ in await self._ended_with(STEPS, moment, after, limit)]

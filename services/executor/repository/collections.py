@@ -21,6 +21,7 @@ WAKES = "execution_wakes"
 LINES = "tenant_queues"
 FORGOTTEN_SECONDS = 3600
 """How long a worker that ended without a word stays in the list."""
+IMPORTS = "history_imports"
 METRICS_SECONDS = 30 * 24 * 3600
 
 COLLECTIONS: tuple[CollectionSpec, ...] = (
@@ -49,6 +50,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             ),
             Index([("status", 1), ("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
         ),
@@ -84,5 +86,6 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
     ),
     CollectionSpec(SWEEPS),
     CollectionSpec(WAKES, indexes=WAKES_INDEXES),
+    CollectionSpec(IMPORTS),
     CollectionSpec(SCHEDULE_STATES),
 )

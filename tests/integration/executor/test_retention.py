@@ -84,7 +84,13 @@ async def archive(mongo_database, tmp_path):
 async def test_each_part_goes_at_its_age(archive):
     young, quarter, half, year = [await archive.run(days) for days in (90, 92, 183, 366)]
     removed = await archive.retention.sweep()
-    assert removed == {"artifacts": 3, "steps": 2, "executions": 1, "orphaned_steps": 0}
+    assert removed == {
+        "artifacts": 3,
+        "steps": 2,
+        "executions": 1,
+        "imported": 0,
+        "orphaned_steps": 0,
+    }
     assert await archive.left(young) == EVERYTHING
     assert await archive.left(quarter) == EVERYTHING - {"execution_artifacts", "report"}
     assert await archive.left(half) == {"executions", "plan"}
@@ -159,6 +165,7 @@ async def test_a_preview_tells_what_a_sweep_removes_and_removes_nothing(archive)
         ("artifacts", 4, 4),
         ("steps", 3, 0),
         ("executions", 2, 4),  # each with its artifact and its plan
+        ("imported", 0, 0),
     ]
     assert set(told[2].examples) == set(ids[3:])
     assert [await archive.left(id_) for id_ in (*ids, kept)] == before
@@ -176,3 +183,17 @@ async def test_an_id_that_tells_no_time_does_not_make_a_run_old(archive):
     )
     await archive.retention.sweep()
     assert await archive.left(spelled) == {"executions", "execution_artifacts"}
+
+
+async def test_runs_from_elsewhere_go_by_their_own_time(archive):
+    def a_run(name, days, **fields):
+        at = NOW - timedelta(days=days)
+        return {"_id": name, "status": "completed", "events": [], "created_at": at, **fields}
+
+    mark = {"imported": {"digest": "0"}}
+    runs = [a_run("f-old", 366, **mark), a_run("f-young", 364, **mark)]
+    await archive.database.executions.insert_many([*runs, a_run("f-kept", 400, **mark, keep=True)])
+    await archive.database.execution_steps.insert_one({"_id": "s", "execution_id": "f-old"})
+    assert (await archive.retention.sweep())["imported"] == 1
+    assert await archive.left("f-old") == set()
+    assert await archive.database.executions.distinct("_id") == ["f-kept", "f-young"]

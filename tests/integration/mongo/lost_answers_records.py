@@ -3,7 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
+from services.executor.history_records import imported
 from services.executor.models import Artifact
+from services.executor.repository import COLLECTIONS
+from services.executor.repository.history import MongoArchive
 from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.schedules import MongoTimetable
 from services.executor.schedules import Taken
@@ -20,6 +23,7 @@ from tests.promises.wire_messages import Message
 MINUTE = timedelta(minutes=1)
 _SCHEDULES = "services/gateway/repository/schedules.py:MongoDefinitions"
 _TIMETABLE = "services/executor/repository/schedules.py:MongoTimetable"
+_ARCHIVE = "services/executor/repository/history.py:MongoArchive"
 _KEPT = "services/executor/repository/keeping.py:MongoKeptRuns"
 _APPS = "services/gateway/repository/apps.py:MongoConfigurations"
 
@@ -232,6 +236,41 @@ async def metrics_of_a_kept_run_noted(database: Any, direct: Any) -> Case:
     return Case(writes, copied, facts, (True, 1))
 
 
+_OLD = {
+    "execution_id": "old",
+    "status": "completed",
+    "created_at": NOW,
+    "timestamp": NOW,
+    "metrics": {},
+}
+
+
+async def history_stored(database: Any, direct: Any) -> Case:
+    await apply(direct, COLLECTIONS)
+    archive = MongoArchive(database)
+    names = ("executions", "execution_metrics")
+    items = {name: [imported(name, _OLD, tenant="demo")] for name in names}
+
+    async def store() -> None:
+        for name in names:
+            assert await archive.store(name, items[name]) == {}
+        await archive.move("file", 2)
+        await archive.mirror("demo", source="file", on=True, at=NOW)
+
+    async def facts() -> Facts:
+        position = (await direct.history_imports.find_one({"_id": "file"}))["position"]
+        found = [await direct[name].count_documents({}) for name in names]
+        return *found, position, await direct.history_imports.count_documents({})
+
+    def writes(message: Message) -> bool:
+        return message.command in ("update", "insert") and message.collection in (
+            *names,
+            "history_imports",
+        )
+
+    return Case(writes, store, facts, (1, 1, 2, 2))
+
+
 def _named(version: str) -> AppReference:
     return AppReference(name="greeting", version=version)
 
@@ -244,6 +283,7 @@ RECORDS = {
     schedule_removed: (f"{_SCHEDULES}.remove",),
     turns_begun_and_taken: (f"{_TIMETABLE}.begin", f"{_TIMETABLE}._change"),
     turns_forgotten: (f"{_TIMETABLE}.forget",),
+    history_stored: (f"{_ARCHIVE}.store", f"{_ARCHIVE}.move", f"{_ARCHIVE}.mirror"),
     run_kept: (f"{_KEPT}.mark",),
     metrics_of_a_kept_run_noted: (f"{_KEPT}.copied",),
     version_activated: (f"{_APPS}.activate",),

@@ -138,6 +138,7 @@ ELSEWHERE = {
     "worker.after_want": "tests/integration/work/test_keys.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
+    "history.after_store": "tests/integration/executor/test_history.py",
     "keep.after_bytes": "tests/integration/executor/test_keeping.py",
     **dict.fromkeys(
         (
