@@ -83,6 +83,7 @@ def woken(queue: Queue, *, reason: str) -> list[Stage]:
         "updated_at": "$$NOW",
         "waited_ms": {"$add": [{"$ifNull": ["$waited_ms", 0]}, waited]},
         "waiting_since": None,
+        "rested": _NEW_EPOCH,
         **_AWAKE,
     }
     said = {"status": "$status", "reason": literal(reason)}
@@ -103,6 +104,7 @@ def _closed(queue: Queue, reason: str) -> list[Stage]:
             }
         },
         "completed_at": {"$cond": [final, "$$NOW", None]},
+        "untold": {"$and": [final, {"$gt": ["$parent_id", None]}]},
         "duration_ms": {"$cond": [final, {"$subtract": ["$$NOW", "$started_at"]}, None]},
     }
     open_data = {"status": "$status", "reason": literal(reason)}

@@ -19,6 +19,8 @@ queue beside the service's own:
     wake_at, wake_keys, heard       while it waits: until when, for which wakes, and which of them it knows already
     waiting_since, waited_ms        since when it waits; how long it has waited before
     unlooked                        it waits, and nobody has looked yet for a wake that came first
+    rested                          epoch under which it was queued again after it had waited
+    untold                          it has a parent, has ended, and the parent may not know
     created_at, updated_at, started_at, completed_at, duration_ms
 """
 

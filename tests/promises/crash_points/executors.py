@@ -139,6 +139,12 @@ class ExecutorChain(Chain):
                 self._tell(key)
             self.died(module, seconds=0.5)
 
+    def lanes(self, module: Module) -> None:
+        """Parents with children."""
+        while module.alive:
+            self.offer(_lanes(self.rng))
+            self.died(module, seconds=1)
+
     def _tell(self, key: str) -> None:
         with self.it.client() as client:
             answer = client.post(f"/v1/events/{key}", json={"said": "hello"})
@@ -216,3 +222,11 @@ def _hearing(key: str) -> Planned:
     ]
     plan = {"name": "hearing", "steps": steps}
     return Planned("hearing", plan, frozenset({"completed"}), {"say": "hello\n"})
+
+
+def _lanes(rng: random.Random) -> Planned:
+    """Ends when each of its rows has."""
+    rows = [{"n": number} for number in range(rng.randint(3, 12))]
+    step = {"name": "say", "command": {"type": "shell", "command": "echo ${{ row.n }}"}}
+    plan = {"name": "lanes", "steps": [step], "data": rows, "max_lanes": rng.randint(1, 4)}
+    return Planned("lanes", plan, frozenset({"completed"}))

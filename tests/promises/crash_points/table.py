@@ -75,6 +75,8 @@ WAITING = (
     Point("wake.before_update", "wakes", most=2),
     Point("wake.after_update", "wakes", most=2),
     Point("wake.after_apply", "wakes", most=2),
+    Point("family.before_told", "lanes", most=2),
+    Point("family.after_told", "lanes", most=2),
 )
 GATEWAY = (
     Point("gateway.accepted", most=2),

@@ -99,6 +99,12 @@ EXECUTOR = (
         updating(RUNS, lambda q, u: u.get("$set") == {"unlooked": False}),
         "wakes",
     ),
+    Write(
+        "parents told",
+        "services/executor/repository/kin.py:MongoKin.told",
+        updating(RUNS, lambda _, u: u.get("$set") == {"untold": False}),
+        "lanes",
+    ),
     # a process has gone, and another one takes over
     Write(
         "recovery",
