@@ -86,8 +86,8 @@ class Family:
         return StepChildren(self, parent, plan, step_id)
 
     async def ended(self, child: Mapping[str, Any]) -> None:
-        """A run has ended: tell its parent, if it has one. Until then its document says that the parent may not know, and
-        a sweeper tells it.
+        """A run has ended: tell its parent, if it has one. Until then its document says that the parent may not know,
+        and a sweeper tells it.
         """
         if not child.get("parent_id"):
             return
