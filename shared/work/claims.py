@@ -16,6 +16,8 @@ from shared.work.ports import Claim, first_sequence
 
 ROUNDS = 3
 """How often a claim looks again when others were faster."""
+MAY_BE_CLAIMED: dict[str, Any] = {"$or": [{"cancel": None}, {"told_of_cancel": True}]}
+"""One that is cancelled ends where it lies, unless an owner has to end something elsewhere first."""
 EMPTY_FOR = 0.1
 """For how many seconds an empty queue is believed to be empty."""
 
@@ -94,7 +96,7 @@ class Claims:
             async with translated():
                 crash.point("claim.before_update")
                 result = await desk.items.update_many(
-                    {"_id": {"$in": candidates}, "status": "queued", "cancel": None},
+                    {"_id": {"$in": candidates}, "status": "queued", **MAY_BE_CLAIMED},
                     claimed(desk.queue, owner=desk.owner, token=token),
                 )
                 crash.point("claim.after_update")

@@ -144,6 +144,7 @@ class MemoryWork:
         heard: Sequence[str] = (),
         sequence: int | None = None,
         data: Mapping[str, Any] | None = None,
+        told_of_cancel: bool = False,
     ) -> str:
         document = self._owned(claim)
         self._advance(document, sequence)
@@ -158,6 +159,7 @@ class MemoryWork:
                 "wake_keys": list(wake_keys),
                 "heard": list(heard),
                 "waiting_since": now,
+                "told_of_cancel": told_of_cancel,
             }
             said = {"status": "waiting", "wake_at": wake_at, **(data or {})}
             items.announce(document, self.queue.waiting, at=now, data=said)
@@ -197,6 +199,12 @@ class MemoryWork:
         if document["tenant"] != tenant:
             raise NotFound("there is no such item", id=id)
         status: str = document.get("status", "tombstone")
+        if document.get("told_of_cancel") and status in {"queued", "waiting"}:
+            document["cancel"] = document["cancel"] or mark
+            if status == "waiting":
+                self.awake(document, "cancelled")
+            await self._publish()
+            return "marked"
         if status in {"queued", "waiting"}:
             document |= {"cancel": mark, "epoch": document["epoch"] + 1}
             self._end(document, "cancelled", "cancelled")
@@ -244,6 +252,7 @@ class MemoryWork:
         document |= {
             "status": "running",
             "lease": {"owner": self._owner, "token": token, "until": self._until()},
+            "told_of_cancel": False,
             "started_at": document["started_at"] or now,
         }
         items.announce(document, self.queue.started, at=now, data={"status": "running"})

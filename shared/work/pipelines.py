@@ -40,6 +40,7 @@ def claimed(queue: Queue, *, owner: str, token: str) -> list[Stage]:
         "lease": lease,
         "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
         "updated_at": "$$NOW",
+        "told_of_cancel": False,
     }
     return [{"$set": change}, {"$set": _announced(queue.started, {"status": "$status"})}]
 
@@ -74,8 +75,8 @@ def cancelled(queue: Queue, mark: Stage) -> list[Stage]:
     return [{"$set": change}, *_closed(queue, "cancelled")]
 
 
-def woken(queue: Queue, *, reason: str) -> list[Stage]:
-    """From waiting to queued."""
+def woken(queue: Queue, *, reason: str, cancel: Stage | None = None) -> list[Stage]:
+    """From waiting to queued; with `cancel` to be ended by whoever claims it."""
     waited = {"$subtract": ["$$NOW", {"$ifNull": ["$waiting_since", "$$NOW"]}]}
     change: Stage = {
         "status": "queued",
@@ -86,6 +87,8 @@ def woken(queue: Queue, *, reason: str) -> list[Stage]:
         "rested": _NEW_EPOCH,
         **_AWAKE,
     }
+    if cancel is not None:
+        change["cancel"] = cancel
     said = {"status": "$status", "reason": literal(reason)}
     return [{"$set": change}, {"$set": _announced(queue.requeued, said)}]
 

@@ -72,6 +72,7 @@ class SubPlan(Command[PlanParams]):
             seconds=LOOK_SECONDS,
             wake_keys=(children.wake_key,),
             linger_seconds=LINGER_SECONDS,
+            told_of_cancel=True,
             about={"kind": "plan", "execution_id": child.id if child else None},
         )
 

@@ -242,6 +242,7 @@ class MongoJournal:
             heard=wait.heard,
             sequence=self._sequence.last,
             data={"steps": list(wait.steps)},
+            told_of_cancel=wait.told_of_cancel,
         )
 
     async def finish(self, end: RunEnd) -> str:

@@ -145,6 +145,19 @@ class ExecutorChain(Chain):
             self.offer(_lanes(self.rng))
             self.died(module, seconds=1)
 
+    def cancel_waiting(self, module: Module) -> None:
+        """A parent that waits has to end its children first."""
+        self._make_room()
+        while module.alive:
+            waits = self.offer(_long_lanes(self.rng), patient=True)
+            self.it.until(
+                lambda waits=waits: self.status(waits) == "waiting" or not module.alive,
+                what="it to wait",
+            )
+            self._at_the_end.remove(waits)
+            self.cancel(waits)
+            self.died(module, seconds=1)
+
     def _tell(self, key: str) -> None:
         with self.it.client() as client:
             answer = client.post(f"/v1/events/{key}", json={"said": "hello"})
@@ -230,3 +243,11 @@ def _lanes(rng: random.Random) -> Planned:
     step = {"name": "say", "command": {"type": "shell", "command": "echo ${{ row.n }}"}}
     plan = {"name": "lanes", "steps": [step], "data": rows, "max_lanes": rng.randint(1, 4)}
     return Planned("lanes", plan, frozenset({"completed"}))
+
+
+def _long_lanes(rng: random.Random) -> Planned:
+    """Its lanes would take a minute."""
+    step = {"name": "long", "command": {"type": "shell", "command": "sleep 60"}}
+    rows = [{"n": number} for number in range(rng.randint(1, 3))]
+    plan = {"name": "long lanes", "steps": [step], "data": rows}
+    return Planned("long lanes", plan, frozenset({"cancelled"}), cancel=True)
