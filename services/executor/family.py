@@ -11,8 +11,9 @@ whose parent ended without them (its worker was lost too often) are found by a s
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -36,6 +37,10 @@ INLINE_PLAN_BYTES = 16 * 1024
 """A larger plan is stored once for all children of a step."""
 ENDED_BY = "parent"
 SWEEP_SECONDS = 15.0
+TELL_SECONDS = 1.0
+UNTOLD_SECONDS = 3.0
+"""After so long whoever was to tell a parent has died, or nobody was to."""
+AT_ONCE = 500
 log = structlog.get_logger()
 
 
@@ -61,31 +66,50 @@ class Family:
         self.free = free
         self.wake = wake
         self._wakes = wakes
-        self._loop: asyncio.Task[None] | None = None
+        self._told: list[str] = []
+        self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._sweep(), name=self.name)
+        turns = ((TELL_SECONDS, self.tell_parents), (SWEEP_SECONDS, self.end_orphans))
+        self._loops = [
+            asyncio.create_task(self._every(seconds, turn), name=self.name)
+            for seconds, turn in turns
+        ]
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
 
     def of(self, parent: Mapping[str, Any], plan: Plan, step_id: int) -> "StepChildren":
         """The children of a step. `parent` is the document that was claimed, `plan` what its caller wrote."""
         return StepChildren(self, parent, plan, step_id)
 
     async def ended(self, child: Mapping[str, Any]) -> None:
-        """A run has ended: tell its parent, if it has one. The parent looks now and then, should this get lost."""
+        """A run has ended: tell its parent, if it has one. Until then its document says that the parent may not know,
+        and a sweeper tells it.
+        """
         if not child.get("parent_id"):
             return
         key, tenant = _wake_key(child["parent_id"], child["parent_step"]), child["tenant"]
-        if self._wakes.tell(key, tenant=tenant):
-            return
         try:
-            await self._wakes.wake(key, tenant=tenant, id=child["_id"])
+            if not self._wakes.tell(key, tenant=tenant):
+                await self._wakes.wake(key, tenant=tenant, id=child["_id"])
         except CadenzaError as error:
             log.warning("family.parent_not_told", execution_id=child["_id"], error=error.message)
+            return
+        self._told.append(child["_id"])
+
+    async def tell_parents(self) -> int:
+        """Note who was told, and tell who was not; returns how many were told now."""
+        told, self._told = self._told, []
+        if told:
+            await self.kin.told(told)
+        before = self.clock.now() - timedelta(seconds=UNTOLD_SECONDS)
+        untold = await self.kin.untold(before, limit=AT_ONCE)
+        for child in untold:
+            await self.ended(child)
+        return len(untold)
 
     async def end_below(
         self, execution_id: str, *, tenant: str, by: str, reason: str | None
@@ -107,11 +131,11 @@ class Family:
             count += await self.end_below(parent, tenant=tenant, by=ENDED_BY, reason=reason)
         return count
 
-    async def _sweep(self) -> None:
+    async def _every(self, seconds: float, turn: Callable[[], Awaitable[int]]) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(seconds)
             try:
-                await self.end_orphans()
+                await turn()
             except CadenzaError as error:
                 log.warning("family.not_swept", error=error.message)
 

@@ -91,6 +91,8 @@ class RunWait:
     heard: Sequence[str] = ()
     steps: Sequence[str] = ()
     """Names of the steps that wait."""
+    told_of_cancel: bool = False
+    """One of them ends something elsewhere when the run is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

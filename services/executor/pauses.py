@@ -26,6 +26,7 @@ class Pause:
     wake_keys: Sequence[str] = ()
     heard: Sequence[str] = ()
     ear: Listener | None = None
+    told_of_cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Rest:
     wake_keys: Sequence[str]
     heard: Sequence[str]
     steps: Sequence[str]
+    told_of_cancel: bool
 
 
 class Pauses:
@@ -85,6 +87,7 @@ class Pauses:
             [key for pause in self._open for key in pause.wake_keys],
             [id_ for pause in self._open for id_ in pause.heard],
             [pause.step for pause in self._open],
+            any(pause.told_of_cancel for pause in self._open),
         )
 
     def _ring(self) -> None:

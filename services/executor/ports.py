@@ -1,6 +1,7 @@
 """What the executor's use cases need from outside. The MongoDB side is `repository.py`."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from services.executor.commands.children import Child
@@ -113,6 +114,14 @@ class Kin(Protocol):
 
     async def ended_parents(self) -> Sequence[tuple[str, str]]:
         """Tenant and id of executions that have ended and have children that have not."""
+        ...
+
+    async def untold(self, before: datetime, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Children that ended before then and whose parents may not know: `_id, tenant, parent_id, parent_step`."""
+        ...
+
+    async def told(self, ids: Sequence[str]) -> None:
+        """The parents of these know."""
         ...
 
     async def artifact(

@@ -112,6 +112,7 @@ class Run:
             wake_keys=rest.wake_keys,
             heard=rest.heard,
             steps=rest.steps,
+            told_of_cancel=rest.told_of_cancel,
         )
 
     async def _end_lost(self, records: Mapping[str, StepRecord]) -> dict[str, str]:

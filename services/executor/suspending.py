@@ -104,6 +104,7 @@ class Suspending:
             wake_keys=suspended.wake_keys,
             heard=tuple(self._heard),
             ear=self._ear,
+            told_of_cancel=suspended.told_of_cancel,
         )
         async with self._place.left():
             await self._scope.pauses.take(pause, stop=self._scope.stop)

@@ -20,6 +20,8 @@ ROUNDS = 3
 """How often a claim looks again when others were faster."""
 TURNED_AWAY = 50
 """How often a round looks again when all candidates had to be blocked."""
+MAY_BE_CLAIMED: dict[str, Any] = {"$or": [{"cancel": None}, {"told_of_cancel": True}]}
+"""One that is cancelled ends where it lies, unless an owner has to end something elsewhere first."""
 EMPTY_FOR = 0.1
 """For how many seconds an empty queue is believed to be empty."""
 _CANDIDATE = {"tenant": 1, "hold": 1, "epoch": 1, "parent_id": 1, "root_id": 1}
@@ -104,8 +106,10 @@ class Claims:
                     {
                         "_id": {"$in": candidates},
                         "status": "queued",
-                        "cancel": None,
-                        "$or": [{"start_by": None}, {"start_by": {"$gt": desk.clock.now()}}],
+                        "$and": [
+                            MAY_BE_CLAIMED,
+                            {"$or": [{"start_by": None}, {"start_by": {"$gt": desk.clock.now()}}]},
+                        ],
                     },
                     claimed(desk.queue, owner=desk.owner, token=token),
                 )

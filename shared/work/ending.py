@@ -128,6 +128,8 @@ class Ending:
             "duration_ms": milliseconds_between(started_at, now),
             "sequence": number,
         }
+        if claim.document.get("parent_id"):
+            set_["untold"] = True
         known = {name: set_[name] for name in FINAL_FIELDS}
         event = self._event(self._desk.queue.finished, number, prev, {**known, **(data or {})})
         await self._submit(claim, set_, guard, event, number=number, needs=needs)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -14,29 +13,16 @@ from shared.work import items
 from shared.work.descriptor import Queue
 from shared.work.events import Sequencer, from_document
 from shared.work.fairness import Line, places
-from shared.work.hearing import Hearing
 from shared.work.holding import REFUSED, REPLACED, WAITING_TIMEOUT, Hold
 from shared.work.labels import Abilities, pool_of
 from shared.work.memory_keys import block, has_room, replaced_by
+from shared.work.memory_store import Document, MemoryStore
 from shared.work.memory_wakes import MemoryWakes
-from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal, Wake
-
-Document = dict[str, Any]
+from shared.work.ports import Added, Claim, FinalStatus, LostLease, NewItem, Renewal
 
 
 class Publisher(Protocol):
     async def publish_many(self, events: Sequence[Event]) -> list[Exception | None]: ...
-
-
-@dataclass(slots=True)
-class MemoryStore:
-    """What several workers of one process share."""
-
-    items: dict[str, Document] = field(default_factory=dict)
-    children: dict[Any, Document] = field(default_factory=dict)
-    wakes: dict[str, Wake] = field(default_factory=dict)
-    hearings: list[Hearing] = field(default_factory=list)
-    lines: dict[str | None, Line] = field(default_factory=dict)
 
 
 class MemoryWork:
@@ -201,6 +187,7 @@ class MemoryWork:
         heard: Sequence[str] = (),
         sequence: int | None = None,
         data: Mapping[str, Any] | None = None,
+        told_of_cancel: bool = False,
     ) -> str:
         document = self._owned(claim)
         self._advance(document, sequence)
@@ -215,6 +202,7 @@ class MemoryWork:
                 "wake_keys": list(wake_keys),
                 "heard": list(heard),
                 "waiting_since": now,
+                "told_of_cancel": told_of_cancel,
             }
             said = {"status": "waiting", "wake_at": wake_at, **(data or {})}
             items.announce(document, self.queue.waiting, at=now, data=said)
@@ -263,6 +251,12 @@ class MemoryWork:
         if document["tenant"] != tenant:
             raise NotFound("there is no such item", id=id)
         status: str = document.get("status", "tombstone")
+        if document.get("told_of_cancel") and status in {"queued", "waiting"}:
+            document["cancel"] = document["cancel"] or mark
+            if status == "waiting":
+                self.awake(document, "cancelled")
+            await self.publish()
+            return "marked"
         if status in {"queued", "waiting"}:
             document |= {"cancel": mark, "epoch": document["epoch"] + 1}
             self._end(document, "cancelled", code or "cancelled")
@@ -310,6 +304,7 @@ class MemoryWork:
         document |= {
             "status": "running",
             "lease": {"owner": self._owner, "token": token, "until": self._until()},
+            "told_of_cancel": False,
             "started_at": document["started_at"] or now,
             "start_by": None,
             "blocked_on": None,

@@ -42,6 +42,7 @@ def claimed(queue: Queue, *, owner: str, token: str) -> list[Stage]:
         "updated_at": "$$NOW",
         "blocked_on": None,
         "start_by": None,
+        "told_of_cancel": False,
     }
     return [{"$set": change}, {"$set": _announced(queue.started, {"status": "$status"})}]
 
@@ -76,8 +77,8 @@ def cancelled(queue: Queue, mark: Stage) -> list[Stage]:
     return [{"$set": change}, *_closed(queue, "cancelled")]
 
 
-def woken(queue: Queue, *, reason: str) -> list[Stage]:
-    """From waiting to queued."""
+def woken(queue: Queue, *, reason: str, cancel: Stage | None = None) -> list[Stage]:
+    """From waiting to queued; with `cancel` to be ended by whoever claims it."""
     waited = {"$subtract": ["$$NOW", {"$ifNull": ["$waiting_since", "$$NOW"]}]}
     change: Stage = {
         "status": "queued",
@@ -85,8 +86,11 @@ def woken(queue: Queue, *, reason: str) -> list[Stage]:
         "updated_at": "$$NOW",
         "waited_ms": {"$add": [{"$ifNull": ["$waited_ms", 0]}, waited]},
         "waiting_since": None,
+        "rested": _NEW_EPOCH,
         **_AWAKE,
     }
+    if cancel is not None:
+        change["cancel"] = cancel
     said = {"status": "$status", "reason": literal(reason)}
     return [{"$set": change}, {"$set": _announced(queue.requeued, said)}]
 
@@ -120,6 +124,7 @@ def _closed(queue: Queue, reason: str) -> list[Stage]:
             }
         },
         "completed_at": {"$cond": [final, "$$NOW", None]},
+        "untold": {"$and": [final, {"$gt": ["$parent_id", None]}]},
         "duration_ms": {"$cond": [final, {"$subtract": ["$$NOW", "$started_at"]}, None]},
     }
     open_data = {"status": "$status", "reason": literal(reason)}

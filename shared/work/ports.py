@@ -22,7 +22,10 @@ queue beside the service's own:
     start_by                        until when it must have started; None once it has
     wake_at, wake_keys, heard       while it waits: until when, for which wakes, and which of them it knows already
     waiting_since, waited_ms        since when it waits; how long it has waited before
+    told_of_cancel                  it is claimed although a cancel mark stands there
     unlooked                        it waits, and nobody has looked yet for a wake that came first
+    rested                          epoch under which it was queued again after it had waited
+    untold                          it has a parent, has ended, and the parent may not know
     created_at, updated_at, started_at, completed_at, duration_ms
 """
 
@@ -189,15 +192,19 @@ class Work(Protocol):
         heard: Sequence[str] = (),
         sequence: int | None = None,
         data: Mapping[str, Any] | None = None,
+        told_of_cancel: bool = False,
     ) -> str:
         """Put the item aside until `wake_at`, or until a wake of one of `wake_keys` comes, or has come, whose id is not
         in `heard`. It has neither lease nor slot meanwhile, and is queued again after. Returns `waiting`, `queued` when
         it was woken at once, or `cancelled` when a cancel mark stood there. Raises LostLease.
+
+        A cancel ends the item at once; with `told_of_cancel` it queues it, marked, so that an owner may end what goes
+        on elsewhere.
         """
         ...
 
     async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
-        """Mark or end the item: returns `cancelled` (was queued or waiting), `marked` (is running: its owner ends it),
+        """Mark or end the item: returns `cancelled` (was queued or waiting), `marked` (its owner ends it, now or soon),
         `tombstone` (not there yet: it will be cancelled when it comes) or the final status that it already has.
         """
         ...

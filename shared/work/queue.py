@@ -156,9 +156,16 @@ class MongoWork:
         heard: Sequence[str] = (),
         sequence: int | None = None,
         data: Mapping[str, Any] | None = None,
+        told_of_cancel: bool = False,
     ) -> str:
         status = await self._waiting.wait(
-            claim, wake_at=wake_at, wake_keys=wake_keys, heard=heard, sequence=sequence, data=data
+            claim,
+            wake_at=wake_at,
+            wake_keys=wake_keys,
+            heard=heard,
+            sequence=sequence,
+            data=data,
+            told_of_cancel=told_of_cancel,
         )
         if status == "queued":
             self._desk.ready()

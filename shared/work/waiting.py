@@ -47,6 +47,7 @@ class Waiting:
         heard: Sequence[str],
         sequence: int | None,
         data: Mapping[str, Any] | None,
+        told_of_cancel: bool,
     ) -> str:
         values = {
             "status": "waiting",
@@ -55,6 +56,7 @@ class Waiting:
             "heard": list(heard),
             "waiting_since": self._desk.clock.now(),
             "unlooked": bool(wake_keys),
+            "told_of_cancel": told_of_cancel,
         }
         crash.point("wait.before_submit")
         status = await self._ending.put_down(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.mongo.indexes import apply
-from shared.work.memory import MemoryStore, MemoryWork
+from shared.work.memory import MemoryWork
+from shared.work.memory_store import MemoryStore
 from shared.work.ports import Added, Claim, Work
 from shared.work.queue import build_work
 from tests.builders.work import COLLECTIONS, Remembering, item, queue

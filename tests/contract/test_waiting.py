@@ -166,3 +166,29 @@ async def test_only_who_listens_here_is_told_here(bench):
     assert work.wakes.tell("a", tenant=TENANT)
     assert ear.rung.is_set()
     ear.close()
+
+
+async def test_who_has_to_end_something_elsewhere_is_claimed_once_more(bench):
+    work = await bench.worker()
+    claims = []
+    for woken in (False, True):
+        claim = await one(bench, work)
+        await work.wait(claim, wake_at=later(), wake_keys=["a"], told_of_cancel=True)
+        if woken:
+            await work.wakes.wake("a", tenant=TENANT, id="w1")
+        for _ in range(2):
+            asked = await work.cancel(claim.id, tenant=TENANT, by="me", reason="enough")
+            assert asked == "marked"
+        claims.append(claim)
+        (again,) = await work.claim(5)
+        assert (again.id, again.document["cancel"]["reason"]) == (claim.id, "enough")
+        assert await work.cancel(claim.id, tenant=TENANT, by="me", reason=None) == "marked"
+        assert await work.finish(again, "completed") == "cancelled"
+        assert (await bench.published(claim.id, 6))[2:] == [
+            "run.waiting",
+            "run.requeued",
+            "run.started",
+            "run.finished",
+        ]
+        assert (await bench.document(claim.id))["status"] == "cancelled"
+        await asyncio.sleep(0.15)  # an empty queue is believed to be empty for a moment

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field
@@ -67,7 +68,11 @@ def _wait(params: ApprovalParams, ctx: CommandContext, until: float) -> Suspende
         {"until": until},
         seconds=min(LOOK_SECONDS, max(0.0, until - time.time())),
         wake_keys=(f"approval/{ctx.key}/{ctx.attempt}",),
-        about={**about, "approvers": params.approvers},
+        about={
+            **about,
+            "approvers": params.approvers,
+            "until": datetime.fromtimestamp(until, UTC),
+        },
     )
 
 

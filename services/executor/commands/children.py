@@ -51,7 +51,7 @@ class ChildRuns(Protocol):
 
     @property
     def wake_key(self) -> str:
-        """The wake that tells that one of them has ended. It may get lost when a process dies: look now and then."""
+        """The wake that tells that one of them has ended."""
         ...
 
     async def rows(self) -> Rows:

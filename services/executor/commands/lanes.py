@@ -63,6 +63,7 @@ class Lanes(Command[LanesParams]):
             seconds=LOOK_SECONDS,
             wake_keys=(children.wake_key,),
             linger_seconds=LINGER_SECONDS,
+            told_of_cancel=True,
             about={"kind": LANES, "total": len(asked.rows)},
         )
 

@@ -54,6 +54,8 @@ class Suspended:
     """What to be woken by, such as `seven_ps/<id of the job>`; unique within a tenant."""
     linger_seconds: float = 0.0
     """How long it is worth to keep the run's place although nothing of it runs, because a wake may come at once."""
+    told_of_cancel: bool = False
+    """True: it is resumed when the run is cancelled, to end what goes on elsewhere; else the run just ends."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What it waits for, for people: shown with the step as `waiting_for`."""
 

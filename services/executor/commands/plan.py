@@ -19,8 +19,8 @@ from services.executor.commands.base import (
 from services.executor.commands.children import Child, ChildRuns, NewChild
 from shared.work.ports import FINAL
 
-LOOK_SECONDS = 15.0
-"""How long a child may have ended without anybody knowing, when the process that ran it died at that moment."""
+LOOK_SECONDS = 3600.0
+"""The end of a child wakes its parent; this is how long one may take that nothing has told."""
 LINGER_SECONDS = 2.0
 END_SECONDS = 30.0
 
@@ -72,6 +72,7 @@ class SubPlan(Command[PlanParams]):
             seconds=LOOK_SECONDS,
             wake_keys=(children.wake_key,),
             linger_seconds=LINGER_SECONDS,
+            told_of_cancel=True,
             about={"kind": "plan", "execution_id": child.id if child else None},
         )
 

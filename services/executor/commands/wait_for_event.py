@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.executor.commands.base import (
     Command,
@@ -20,10 +21,17 @@ from shared.plans.plan import Seconds
 LOOK_SECONDS = 3600.0
 
 
+def _key(key: str) -> str:
+    """Known only when its references are resolved."""
+    if key.startswith("/") or any(character.isspace() for character in key):
+        raise ValueError("an event's key has no blanks and does not begin with '/'")
+    return key
+
+
 class WaitForEventParams(Params):
     """Wait until an event is told."""
 
-    key: str = Field(min_length=1, max_length=200, pattern=r"^[^/\s][^\s]*$")
+    key: Annotated[str, AfterValidator(_key)] = Field(min_length=1, max_length=200)
     """Names the event within the tenant. It may have been told up to a week before."""
     within_seconds: Seconds = 24 * 3600.0
     """Without the event until then the step ends as `timed_out` with the reason `event_timeout`."""
@@ -63,5 +71,9 @@ def _wait(params: WaitForEventParams, until: float) -> Suspended:
         {"until": until},
         seconds=min(LOOK_SECONDS, max(0.0, until - time.time())),
         wake_keys=(f"event/{params.key}",),
-        about={"kind": "event", "key": params.key},
+        about={
+            "kind": "event",
+            "key": params.key,
+            "until": datetime.fromtimestamp(until, UTC),
+        },
     )

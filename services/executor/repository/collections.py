@@ -49,6 +49,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 partial={"parent_id": {"$gt": ""}},
             ),
             Index([("status", 1), ("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
+            Index([("untold", 1), ("completed_at", 1)], partial={"untold": True}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
             Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),

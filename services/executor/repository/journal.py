@@ -109,7 +109,9 @@ class MongoJournal:
         if self._claim.epoch == 1:
             return []  # the first owner finds every step as it was queued
         await self._patiently(self._stamp)
-        await self._patiently(self._fence_logs)
+        if self._claim.document.get("rested") != self._claim.epoch - 1:
+            # else its former owner had stored all of its lines before it put the run aside
+            await self._patiently(self._fence_logs)
         documents = await self._patiently(self._read)
         lost = [
             doc
@@ -240,6 +242,7 @@ class MongoJournal:
             heard=wait.heard,
             sequence=self._sequence.last,
             data={"steps": list(wait.steps)},
+            told_of_cancel=wait.told_of_cancel,
         )
 
     async def finish(self, end: RunEnd) -> str:

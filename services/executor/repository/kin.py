@@ -1,10 +1,12 @@
-"""Implements `services.executor.ports.Kin`: executions by their parents. Reads only."""
+"""Implements `services.executor.ports.Kin`: executions by their parents."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.executor.commands.children import Child
 from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, STEPS
+from shared import crash
 from shared.mongo.client import Database, translated
 from shared.mongo.documents import faithful
 from shared.work.ports import FINAL
@@ -90,6 +92,20 @@ class MongoKin:
             query = {"_id": {"$in": parents[:PARENTS_AT_ONCE]}, "status": {"$in": list(FINAL)}}
             cursor = self._executions.find(query, {"tenant": 1})
             return [(one["tenant"], one["_id"]) async for one in cursor]
+
+    async def untold(self, before: datetime, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        query = {"untold": True, "completed_at": {"$lt": before}}
+        fields = {"tenant": 1, "parent_id": 1, "parent_step": 1}
+        async with translated():
+            return [one async for one in self._executions.find(query, fields).limit(limit)]
+
+    async def told(self, ids: Sequence[str]) -> None:
+        async with translated():
+            crash.point("family.before_told")
+            await self._executions.update_many(
+                {"_id": {"$in": list(ids)}, "untold": True}, {"$set": {"untold": False}}
+            )
+            crash.point("family.after_told")
 
     async def artifact(
         self, execution_id: str, name: str, *, tenant: str

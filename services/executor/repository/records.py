@@ -53,7 +53,7 @@ def memory_fields(
     shown = None
     if waiting_for is not None:
         keys = list(memory.wake_keys)
-        shown = {**waiting_for.about, "since": now, "until": waiting_for.until, "wake_keys": keys}
+        shown = {"since": now, "until": waiting_for.until, **waiting_for.about, "wake_keys": keys}
     return {
         "memory": {
             "state": dict(memory.state),

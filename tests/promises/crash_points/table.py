@@ -75,6 +75,9 @@ WAITING = (
     Point("wake.before_update", "wakes", most=2),
     Point("wake.after_update", "wakes", most=2),
     Point("wake.after_apply", "wakes", most=2),
+    Point("cancel.after_marked", "cancel_waiting", most=1),
+    Point("family.before_told", "lanes", most=2),
+    Point("family.after_told", "lanes", most=2),
 )
 GATEWAY = (
     Point("gateway.accepted", most=2),

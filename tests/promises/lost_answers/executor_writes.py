@@ -99,6 +99,18 @@ EXECUTOR = (
         updating(RUNS, lambda q, u: u.get("$set") == {"unlooked": False}),
         "wakes",
     ),
+    Write(
+        "cancel of a parent that waits",
+        f"{_CANCEL}._queue_marked",
+        updating(RUNS, lambda q, u: q.get("told_of_cancel") is True and "waited_ms" in u["$set"]),
+        "cancel_waiting",
+    ),
+    Write(
+        "parents told",
+        "services/executor/repository/kin.py:MongoKin.told",
+        updating(RUNS, lambda _, u: u.get("$set") == {"untold": False}),
+        "lanes",
+    ),
     # a process has gone, and another one takes over
     Write(
         "recovery",

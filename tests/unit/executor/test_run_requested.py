@@ -12,7 +12,8 @@ from shared.clock import SystemClock
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.records import Record
 from shared.objects.local import LocalStore
-from shared.work.memory import MemoryStore, MemoryWork
+from shared.work.memory import MemoryWork
+from shared.work.memory_store import MemoryStore
 from tests.builders.runs import a_run_requested
 
 NOW = SystemClock().now()
