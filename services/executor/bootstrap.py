@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from services.executor.clients.addresses import AddressPolicy
+from services.executor.clients.http import GuardedHttpCaller
 from services.executor.commands.reach import AwsProgram, Reach
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
@@ -255,5 +257,8 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
-        reach=Reach(aws=AwsProgram(group.aws_program, group.aws_endpoint_url)),
+        reach=Reach(
+            aws=AwsProgram(group.aws_program, group.aws_endpoint_url),
+            http=GuardedHttpCaller(AddressPolicy(group.http_allowed_networks)),
+        ),
     )

@@ -14,7 +14,8 @@ class Outcome:
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; of limits `oom, cpu_limit,
     output_limit, file_size_limit, process_limit, open_files_limit`; of what others answered
-    `upstream_error, credentials_missing`; None when all went well.
+    `upstream_error, credentials_missing, assertion_failed, not_available` and those of `reach.HttpFailed`; None when
+    all went well.
     """
 
     status: StepStatus

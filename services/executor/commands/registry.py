@@ -5,6 +5,7 @@ from typing import Any
 from services.executor.commands.aws_cli import AwsCli
 from services.executor.commands.base import Command
 from services.executor.commands.exec import Exec
+from services.executor.commands.http import Http
 from services.executor.commands.noop import Noop
 from services.executor.commands.script import Script
 from services.executor.commands.shell import Shell
@@ -13,5 +14,5 @@ from shared.registry import Registry
 
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
-    commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Noop()]
+    commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Http(), Noop()]
     return Registry("command type", [(command.type, command) for command in commands])
