@@ -27,6 +27,7 @@ class StepRecord:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     """Where the output lies when it was too large for the document."""
+    results: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class StepEnd:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     truncated: bool = False
+    results: Mapping[str, int] | None = None
+    """Totals of the test cases that it reported; None when it reported none."""
     retry_count: int = 0
     memory_usage_mb: float | None = None
     cpu_usage_percent: float | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.executor.junit.cases import ReportedCase
 from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
 from shared.work.ports import Claim
 
@@ -42,6 +43,10 @@ class Journal(Protocol):
 
     async def artifact(self, artifact: Artifact) -> None:
         """Record a file that was kept."""
+        ...
+
+    async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
+        """Store the test cases of a try; durable when this returns. They count when the step ends with this try."""
         ...
 
     async def sample(self, sample: Sample) -> None:

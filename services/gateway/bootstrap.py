@@ -11,13 +11,15 @@ from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
-from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
-from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
+from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, MessageSender, Outbox
+from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
+from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
+from services.gateway.routes import cases as test_cases
 from services.gateway.routes import details, events, executions, extractions, scans, webhooks
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
@@ -104,7 +106,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, accepted, hub),
+            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -171,12 +173,14 @@ def _run_routers(
     runs: RunRequests,
     reader: ExecutionReader,
     views: MongoExecutions,
+    cases: Cases,
     accepted: AcceptedEvents,
     hub: Hub,
 ) -> list[APIRouter]:
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
+        test_cases.build_router(CaseReader(cases, reader)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 

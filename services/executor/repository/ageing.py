@@ -8,7 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, STEPS, SWEEPS
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    CASES,
+    EXECUTIONS,
+    LOGS,
+    STEPS,
+    SWEEPS,
+)
 from services.executor.retention import Run
 from shared.ids import uuid7
 from shared.mongo.client import Database, translated
@@ -51,6 +58,7 @@ class MongoRecords:
         await self._remove(ARTIFACTS, runs)
 
     async def remove_steps(self, runs: Sequence[str]) -> None:
+        await self._remove(CASES, runs)
         await self._remove(LOGS, runs)
         await self._remove(STEPS, runs)
 

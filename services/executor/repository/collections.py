@@ -13,6 +13,7 @@ STEPS = "execution_steps"
 LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
+CASES = "execution_test_cases"
 SWEEPS = "execution_sweeps"
 METRICS_SECONDS = 30 * 24 * 3600
 
@@ -57,6 +58,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         timeseries=TimeSeries("timestamp", "meta", expire_after_seconds=METRICS_SECONDS),
         indexes=(Index([("meta.execution_id", 1), ("timestamp", 1)]),),
     ),
+    CollectionSpec(CASES, indexes=(Index([("execution_id", 1), ("step_id", 1), ("number", 1)]),)),
     CollectionSpec("app_configurations"),
     CollectionSpec(SWEEPS),
 )

@@ -14,8 +14,16 @@ from typing import Any, TypeVar
 import structlog
 
 from services.executor.documents import step_id_of
+from services.executor.junit.cases import ReportedCase, added
 from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, METRICS, STEPS
+from services.executor.repository.cases import CaseStore
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    EXECUTIONS,
+    LOGS,
+    METRICS,
+    STEPS,
+)
 from services.executor.repository.records import (
     artifact_document,
     finished_fields,
@@ -59,6 +67,7 @@ class MongoJournals:
         self.logs = GroupInsert(self.log_lines)
         self.artifacts = GroupInsert(database[ARTIFACTS])
         self.metrics = GroupInsert(database[METRICS])
+        self.cases = CaseStore(database, clock)
         self.work = work
         self.commit = commit
         self.publisher = publisher
@@ -83,6 +92,7 @@ class MongoJournal:
         """The try of a step whose outcome is on record, while the step waits for its next one."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
         self._counts: dict[str, int] = {}
+        self._results: dict[str, int] | None = None
         self._names: Sequence[str] = ()
 
     def attempt(self, number: int) -> str:
@@ -102,6 +112,7 @@ class MongoJournal:
         for document in documents:
             if document["status"] not in UNFINISHED:
                 self._count(document["status"])
+                self._results = added(self._results, document.get("results"))
         return [record(document) for document in documents]
 
     async def step_started(self, step_id: int, attempt: str, *, durable: bool) -> None:
@@ -137,6 +148,8 @@ class MongoJournal:
         duration = milliseconds_between(begun, now) if begun else None
         if duration is not None:
             data["duration_ms"] = duration
+        if end.results is not None:
+            data["results"] = dict(end.results)
         last = None
         if attempt and begun and attempt != self._recorded.get(step_id):
             last = tried(attempt, end, begun, now)
@@ -144,13 +157,14 @@ class MongoJournal:
             step_id,
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
-            set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
+            set_={**finished_fields(end, attempt), "completed_at": now, "duration_ms": duration},
             tried=last,
             data=data,
             at=now,
         )
         await _settled(done)
         self._count(end.status)
+        self._results = added(self._results, end.results)
 
     async def logs(self, lines: Sequence[LogLines]) -> None:
         documents = [self._log_document(line) for line in lines]
@@ -171,6 +185,11 @@ class MongoJournal:
             {**named, "size_bytes": artifact.size}
         )
 
+    async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
+        await self._stores.cases.add(
+            self._claim, cases, step_id=step_id, attempt=attempt, store=self._stored
+        )
+
     async def sample(self, sample: Sample) -> None:
         try:
             await self._stores.metrics.insert(metric_document(self._claim, sample))
@@ -184,8 +203,9 @@ class MongoJournal:
             sequence=self._sequence.last,
             reason=end.reason,
             error=end.error,
-            fields={"step_counts": dict(self._counts)},
-            data={"steps": dict(self._counts)},
+            fields={"step_counts": dict(self._counts), "results": self._results},
+            data={"steps": dict(self._counts)}
+            | ({} if self._results is None else {"results": self._results}),
         )
 
     def _change(
@@ -268,6 +288,7 @@ class MongoJournal:
 
     async def _read(self) -> list[dict[str, Any]]:
         fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]
+        fields.append("results")
         async with translated():
             cursor = self._stores.steps.find(
                 {"execution_id": self._claim.id, "tenant": self._claim.tenant}, fields

@@ -18,10 +18,11 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         tries=len(document.get("attempts") or ()),
         output=document.get("output") or {},
         output_uri=document.get("output_uri"),
+        results=document.get("results"),
     )
 
 
-def finished_fields(end: StepEnd) -> dict[str, Any]:
+def finished_fields(end: StepEnd, attempt: str | None) -> dict[str, Any]:
     resolved = {} if end.input is None else {"input": dict(end.input)}
     return {
         **resolved,
@@ -33,6 +34,7 @@ def finished_fields(end: StepEnd) -> dict[str, Any]:
         "output": dict(end.output),
         "output_uri": end.output_uri,
         "truncated": end.truncated,
+        "results": None if end.results is None else {**end.results, "attempt": attempt},
         "retry_count": end.retry_count,
         "metadata.memory_usage_mb": end.memory_usage_mb,
         "metadata.cpu_usage_percent": end.cpu_usage_percent,

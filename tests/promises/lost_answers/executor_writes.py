@@ -63,6 +63,7 @@ EXECUTOR = (
     Write("run cancelled by its owner", _COMMIT, ended(RUNS, "cancelled"), "cancel_running"),
     Write("logs", _GROUP, inserting("execution_logs")),
     Write("artifacts", _GROUP, inserting("execution_artifacts")),
+    Write("test cases", _GROUP, inserting("execution_test_cases")),
     Write("events of runs cleared", _CLEAR, cleared(RUNS)),
     Write("events of steps cleared", _CLEAR, cleared(STEPS)),
     # a process has gone, and another one takes over
