@@ -48,13 +48,13 @@ class GuardedHttpCaller:
         self._policy = policy
 
     async def call(self, request: HttpRequest) -> HttpAnswer:
-        begun = time.monotonic()
         tried = Tried()
+        verify = await asyncio.to_thread(_tls, verify=request.verify_tls)
         with _translated(tried, request.timeout):
             session = build_guarded_session(
-                verify=_tls(verify=request.verify_tls),
-                open_socket=lambda info: self._open(info, tried),
+                verify=verify, open_socket=lambda info: self._open(info, tried)
             )
+            begun = time.monotonic()
             async with asyncio.timeout(request.timeout), session:
                 hop = Hop.first(request)
                 for _ in range(MAX_REDIRECTS + 1):

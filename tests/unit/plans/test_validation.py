@@ -433,3 +433,23 @@ def test_a_reference_has_a_length():
         validate_plan({"name": "n", "steps": [step]})
     assert "1024 characters" in caught.value.message
     assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "message"),
+    [
+        ({"expect": {"stauts": 1}}, "expect.stauts", "'expect' has no 'stauts'; did you mean 'status'?"),
+        ({"expect": {"json": [{"path": "$", "eq": 1}]}}, "expect.json[0].eq", "known: contains, equals"),
+        ({"timeout": 1}, "timeout", "'http' has no 'timeout'"),
+    ],
+)  # fmt: skip
+def test_unknown_arguments_inside_others_are_named_with_the_nearest(command, field, message):
+    plan = {
+        "name": "p",
+        "steps": [{"name": "a", "command": {"type": "http", "url": "http://x"} | command}],
+    }
+    with pytest.raises(InvalidRequest) as caught:
+        validate_submission({"plan": plan})
+    (error,) = caught.value.errors
+    assert error.field == f"plan.steps[0].command.{field}"
+    assert message in error.message
