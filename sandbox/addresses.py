@@ -62,6 +62,7 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
         # Short, so that whoever kills an executor here sees its runs recovered while still looking.
         "EXECUTOR__LEASE_SECONDS": "15",
         "EXECUTOR__RENEW_SECONDS": "3",
+        "EXECUTOR__HTTP_ALLOWED_NETWORKS": json.dumps([f"{HOST}/32", "::1/128"]),
         "EXECUTOR__AWS_PROGRAM": str(Path(sys.executable).with_name("aws")),
     }
     if not settings.virtuoso:

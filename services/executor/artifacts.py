@@ -10,6 +10,7 @@ import mimetypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from services.executor.models import Artifact
@@ -28,6 +29,8 @@ class Found:
     path: Path
     name: str
     type: str
+    report: bool = False
+    """Its test cases count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,16 @@ class ArtifactKeeper:
 
 
 def find(
-    rules: Sequence[ArtifactRule], working_dir: Path, artifacts_dir: Path, *, max_bytes: int
+    rules: Sequence[ArtifactRule],
+    working_dir: Path,
+    artifacts_dir: Path,
+    *,
+    max_bytes: int,
+    reports: Sequence[str] = (),
 ) -> Findings:
-    """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all."""
+    """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all. `reports` are patterns
+    of files whose test cases count; they may lie in either folder.
+    """
     found: dict[Path, Found] = {}
     complaints: dict[Path, str] = {}
     for rule in rules:
@@ -84,6 +94,11 @@ def find(
         for path in paths:
             relative = path.relative_to(working_dir.resolve()).as_posix()
             found.setdefault(path, Found(path, name or relative, rule.type))
+    for folder, pattern in product((working_dir, artifacts_dir), reports):
+        for path in _matches(folder, pattern, complaints) if folder.is_dir() else ():
+            relative = path.relative_to(folder.resolve()).as_posix()
+            kept = found.get(path) or Found(path, relative, "report")
+            found[path] = replace(kept, report=True)
     for path in _matches(artifacts_dir, "**/*", complaints) if artifacts_dir.is_dir() else []:
         relative = path.relative_to(artifacts_dir.resolve()).as_posix()
         found.setdefault(path, Found(path, relative, "data"))

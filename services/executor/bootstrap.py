@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
+from services.executor.clients.addresses import AddressPolicy
+from services.executor.clients.http import GuardedHttpCaller
 from services.executor.clients.kept_files import StoredFiles
 from services.executor.commands.reach import AwsProgram, Reach
 from services.executor.commands.registry import build_registry
@@ -351,6 +353,8 @@ def _run_parts(
         family=family,
         rest_after=group.rest_after_seconds,
         reach=Reach(
-            aws=AwsProgram(group.aws_program, group.aws_endpoint_url), files=StoredFiles(objects)
+            aws=AwsProgram(group.aws_program, group.aws_endpoint_url),
+            http=GuardedHttpCaller(AddressPolicy(group.http_allowed_networks)),
+            files=StoredFiles(objects),
         ),
     )

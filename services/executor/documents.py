@@ -77,6 +77,7 @@ def step_document(request: RunRequested, number: int, step: Mapping[str, Any]) -
         "exit_code": None,
         "signal": None,
         "truncated": False,
+        "results": None,
         "retry_count": 0,
         "metadata": {
             **_mapping(step, "metadata"),

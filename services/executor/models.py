@@ -52,6 +52,7 @@ class StepRecord:
     memory: StepMemory | None = None
     retry_at: datetime | None = None
     """No try has begun since the last one failed; the next one begins then."""
+    results: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class StepEnd:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     truncated: bool = False
+    results: Mapping[str, int] | None = None
+    """Totals of the test cases that it reported; None when it reported none."""
     retry_count: int = 0
     memory_usage_mb: float | None = None
     cpu_usage_percent: float | None = None

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from services.executor.commands.children import Child
+from services.executor.junit.cases import ReportedCase
 from services.executor.models import (
     Artifact,
     LogLines,
@@ -62,6 +63,10 @@ class Journal(Protocol):
 
     async def artifact(self, artifact: Artifact) -> None:
         """Record a file that was kept."""
+        ...
+
+    async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
+        """Store the test cases of a try; durable when this returns. They count when the step ends with this try."""
         ...
 
     async def sample(self, sample: Sample) -> None:

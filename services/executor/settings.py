@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -75,6 +76,9 @@ class ExecutorGroup(Group):
     """The AWS command line that `aws_cli` steps run: a name on PATH, or a path."""
     aws_endpoint_url: str | None = None
     """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
+    http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public and that `http` steps may reach: a JSON list such as `["10.1.0.0/16"]`. Without
+    it they reach public addresses only: not this machine, no private network, no metadata of a cloud."""
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""

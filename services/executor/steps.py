@@ -37,11 +37,12 @@ from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.processes.narrowing import narrowed, not_granted
+from services.executor.reports import Reports
 from services.executor.scope import RunParts, RunScope
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.observability.instruments import STEPS
-from shared.plans.plan import Step
+from shared.plans.plan import ArtifactRule, Step
 from shared.security.redaction import Redactor
 
 log = structlog.get_logger()
@@ -152,6 +153,7 @@ class StepRun:
         )
         redactor = Redactor(secrets.values())
         command = self._parts.commands.get(str(resolved.command.get("type")))
+        begun = time.time()
         if command.uses_files:
             scope.folder.make(folder)
         context = self._context(
@@ -168,15 +170,17 @@ class StepRun:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
         keeper = self._keeper(suspending.place_of_files)
-        if self._step.artifacts:
+        if self._step.artifacts or self._step.reports:
             await self._warn_of_missing_files(output)
-        await self._keep_files(keeper, folder, output, redactor)
+        reports = await self._keep_files(keeper, folder, output, redactor)
+        counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
+        results = await counted.count(reports, output, redactor)
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)
         stored = await self._keep_output(keeper, outcome)
         scope.outputs[self._step.name] = outcome.outputs
-        return self._end(outcome, stored, resolved.input)
+        return replace(self._end(outcome, stored, resolved.input), results=results)
 
     def _end(
         self, outcome: Outcome, stored: Artifact | None, step_input: Mapping[str, Any]
@@ -269,7 +273,8 @@ class StepRun:
 
     async def _warn_of_missing_files(self, output: StepLog) -> None:
         rules, working_dir = self._step.artifacts, self._scope.folder.working_dir
-        for path in await asyncio.to_thread(unmatched, rules, working_dir) if rules else ():
+        reports = [ArtifactRule(path=path) for path in self._step.reports]
+        for path in await asyncio.to_thread(unmatched, [*rules, *reports], working_dir):
             await output.emit("system", f"artifact '{path}' matches no file\n")
 
     def _keeper(self, attempt: str) -> ArtifactKeeper:
@@ -279,11 +284,11 @@ class StepRun:
 
     async def _keep_files(
         self, keeper: ArtifactKeeper, folder: TryFolder, output: StepLog, redactor: Redactor
-    ) -> None:
-        """Keep what the command left; what cannot be kept is said in the log."""
-        run = self._scope.folder
-        if not (run.holds_artifacts(folder) or (self._step.artifacts and run.made)):
-            return
+    ) -> list[Found]:
+        """Keep what the command left; what cannot be kept is said in the log. Returns the reports among it."""
+        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports
+        if not (run.holds_artifacts(folder) or (wanted and run.made)):
+            return []
         # A command may leave a million files, and looking through them must not hold up the other runs.
         findings = await asyncio.to_thread(
             find,
@@ -291,6 +296,7 @@ class StepRun:
             run.working_dir,
             folder.artifacts,
             max_bytes=self._parts.max_artifacts,
+            reports=self._step.reports,
         )
         if self._scope.folder.uid is not None:
             findings = await asyncio.to_thread(take, findings, folder.taken, self._scope.folder.uid)
@@ -307,6 +313,7 @@ class StepRun:
             await output.emit("system", f"{sentence}\n")
         if (more := len(complaints) - MAX_COMPLAINTS) > 0:
             await output.emit("system", f"{more} more artifacts were not kept\n")
+        return [file for file in findings.files if file.report]
 
     async def _keep_log(self, keeper: ArtifactKeeper, spooled: Path) -> None:
         """A command may have put something else in the place of its log, or removed it: then the log has it all."""

@@ -13,12 +13,13 @@ from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
-from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
+from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, MessageSender, Outbox
 from services.gateway.queue import QueueReader, WorkerRequests
-from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
+from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
+from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
@@ -36,6 +37,7 @@ from services.gateway.routes import (
     schedules,
     webhooks,
 )
+from services.gateway.routes import cases as test_cases
 from services.gateway.routes import queue as queue_routes
 from services.gateway.schedules import Schedules
 from services.gateway.settings import GatewayGroup, GatewaySettings
@@ -123,7 +125,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, accepted, hub),
+            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
             *_definition_routers(mongo.database, apps_, audit, clock),
             queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
@@ -197,6 +199,7 @@ def _run_routers(
     runs: RunRequests,
     reader: ExecutionReader,
     views: MongoExecutions,
+    cases: Cases,
     accepted: AcceptedEvents,
     hub: Hub,
 ) -> list[APIRouter]:
@@ -204,6 +207,7 @@ def _run_routers(
         executions.build_router(runs, reader),
         details.build_router(reader),
         lanes.build_router(reader),
+        test_cases.build_router(CaseReader(cases, reader)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 

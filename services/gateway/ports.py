@@ -7,6 +7,7 @@ from typing import Protocol
 from services.gateway.models import (
     Accepted,
     Buried,
+    CaseFilter,
     ExecutionFilter,
     LogFilter,
     Page,
@@ -152,6 +153,14 @@ class Executions(Protocol):
 
     async def metrics(
         self, tenant: str, execution_id: str, *, cursor: str | None, limit: int
+    ) -> Page: ...
+
+
+class Cases(Protocol):
+    """The executor's test cases, read only."""
+
+    async def find(
+        self, tenant: str, execution_id: str, wanted: CaseFilter, *, after: str | None, limit: int
     ) -> Page: ...
 
 

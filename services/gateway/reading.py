@@ -10,12 +10,20 @@ from typing import Any
 from services.gateway.errors import StillRunning
 from services.gateway.models import (
     Accepted,
+    CaseFilter,
     ExecutionFilter,
     LogFilter,
     Page,
     ResourceFilter,
 )
-from services.gateway.ports import AcceptedEvents, Executions, Extractions, Histories, Scans
+from services.gateway.ports import (
+    AcceptedEvents,
+    Cases,
+    Executions,
+    Extractions,
+    Histories,
+    Scans,
+)
 from services.gateway.requests import extraction_subject
 from shared.errors import NotFound
 from shared.events.run import RunRequested
@@ -167,6 +175,23 @@ class ExecutionReader:
             _planned_step(request, number, step)
             for number, step in enumerate(steps_of(plan), start=1)
         ]
+
+
+class CaseReader:
+    """What callers may know of the test cases of runs."""
+
+    def __init__(self, cases: Cases, executions: ExecutionReader) -> None:
+        self._cases = cases
+        self._executions = executions
+
+    async def find(
+        self, tenant: str, execution_id: str, wanted: CaseFilter, *, after: str | None, limit: int
+    ) -> Page:
+        """By step. Raises NotFound."""
+        page = await self._cases.find(tenant, execution_id, wanted, after=after, limit=limit)
+        if not page.items:
+            await self._executions.get(tenant, execution_id)
+        return page
 
 
 class ScanReader:

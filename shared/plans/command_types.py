@@ -5,7 +5,7 @@ so a service that takes plans in knows all types without importing the executor.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -86,10 +86,13 @@ def _field_errors(
     kind, details = error.kind.name, error.kind.as_dict()
     match kind:
         case "additionalProperties":
-            known = sorted(set(schemas()[type_]["properties"]) - {"type"})
+            inside = list(error.instance_path)
+            known = sorted(
+                set(_names_at(schemas()[type_], inside)) - ({"type"} if not inside else set())
+            )
             for name in details["unexpected"]:
-                more = hint(name, known) or f"; known: {', '.join(known)}"
-                message = f"'{type_}' has no '{shown(name)}'{more}"
+                more = hint(name, known) or (f"; known: {', '.join(known)}" if known else "")
+                message = f"'{inside[-1] if inside else type_}' has no '{shown(name)}'{more}"
                 yield FieldError(f"{path}.{printable(name)}", "unknown_field", message)
         case "required":
             yield FieldError(f"{path}.{details['property']}", "missing", "Field required")
@@ -100,6 +103,33 @@ def _field_errors(
             yield FieldError(path, "empty", "must not be empty")
         case _:
             yield FieldError(path, _RULES.get(kind, kind), _brief(error.message))
+
+
+def _names_at(schema: Mapping[str, Any], path: Sequence[str | int]) -> Iterator[str]:
+    """Names that an object at this place may have, by all the schemas that may hold there."""
+    places: list[Mapping[str, Any]] = [schema]
+    for part in [*path, None]:
+        places = [inner for place in places for inner in _alternatives(place, schema)]
+        if part is None:
+            break
+        key = "items" if isinstance(part, int) else "properties"
+        places = [
+            place[key] if isinstance(part, int) else place[key][part]
+            for place in places
+            if key in place and (isinstance(part, int) or part in place[key])
+        ]
+    for place in places:
+        yield from place.get("properties", ())
+
+
+def _alternatives(place: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if reference := place.get("$ref"):
+        place = root["$defs"][str(reference).rpartition("/")[2]]
+    for option in place.get("anyOf", (place,)):
+        if option is place:
+            yield place
+        else:
+            yield from _alternatives(option, root)
 
 
 def _brief(message: str) -> str:

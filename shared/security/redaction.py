@@ -169,7 +169,7 @@ def _forms(secret: str) -> set[bytes]:
     forms = {raw}
     if len(raw) < MIN_LENGTH:
         return forms
-    for text in (quote(raw, safe=""), quote_plus(raw), json.dumps(secret)[1:-1]):
+    for text in (quote(raw, safe=""), quote(raw), quote_plus(raw), json.dumps(secret)[1:-1]):
         forms.add(text.encode())
     forms.add(json.dumps(secret, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -58,6 +58,8 @@ class ExecutionSummary(View):
     started_at: Moment | None = None
     completed_at: Moment | None = None
     duration_ms: int | None = None
+    results: dict[str, int] | None = None
+    """Totals of the test cases that its steps reported: `tests, passed, failed, skipped, flaky`; null: none did."""
     rerun_of: str | None = None
     parent_id: str | None = None
     """The execution that it is a lane or a sub-plan of."""
@@ -151,6 +153,9 @@ class StepView(View):
     exit_code: int | None = None
     signal: int | None = None
     truncated: bool = False
+    results: dict[str, Any] | None = None
+    """Totals of the test cases that it reported: `tests, passed, failed, skipped, flaky`, and the `attempt` they are
+    of; null: it reported none."""
     retry_count: int = 0
     metadata: dict[str, Any] = Field(default_factory=dict)
     """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""

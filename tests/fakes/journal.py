@@ -24,6 +24,7 @@ class FakeJournal:
         self.lines: dict[int, list[LogLines]] = defaultdict(list)
         self.artifacts: list[Artifact] = []
         self.samples: list[Sample] = []
+        self.reported: dict[tuple[int, str], list] = {}
         self.ended: RunEnd | None = None
         self.lost = False
         self.memories: dict[int, tuple] = {}
@@ -70,6 +71,9 @@ class FakeJournal:
 
     async def artifact(self, artifact):
         self.artifacts.append(artifact)
+
+    async def cases(self, step_id, attempt, cases):
+        self.reported[step_id, attempt] = list(cases)
 
     async def sample(self, sample):
         self.samples.append(sample)

@@ -14,9 +14,9 @@ class Outcome:
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output, not_available`; of limits
     `oom, cpu_limit, output_limit, file_size_limit, process_limit, open_files_limit`; of what others answered
-    `upstream_error, credentials_missing`; of waiting `rejected, approval_timeout, event_timeout`; of other
-    runs `plan_failed, lanes_failed, data_unusable`; of files and tables `artifact_missing, source_missing,
-    source_unreadable, source_empty`; None when all went well.
+    `upstream_error, credentials_missing, assertion_failed` and those of `reach.HttpFailed`; of waiting `rejected,
+    approval_timeout, event_timeout`; of other runs `plan_failed, lanes_failed, data_unusable`; of files and tables
+    `artifact_missing, source_missing, source_unreadable, source_empty`; None when all went well.
     """
 
     status: StepStatus

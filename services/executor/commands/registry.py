@@ -7,6 +7,7 @@ from services.executor.commands.aws_cli import AwsCli
 from services.executor.commands.base import Command
 from services.executor.commands.data_quality_profile import DataQualityProfile
 from services.executor.commands.exec import Exec
+from services.executor.commands.http import Http
 from services.executor.commands.lanes import Lanes
 from services.executor.commands.noop import Noop
 from services.executor.commands.plan import SubPlan
@@ -18,6 +19,6 @@ from shared.registry import Registry
 
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
-    commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Noop()]
+    commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Http(), Noop()]
     commands += [Approval(), WaitForEvent(), SubPlan(), Lanes(), DataQualityProfile()]
     return Registry("command type", [(command.type, command) for command in commands])

@@ -38,7 +38,7 @@ def kernel_kills() -> int:
 
 @cache
 def _counter() -> int | None:
-    """Opened once: it is read before each process."""
+    """Opened once: it is read often."""
     for path in _counters():
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

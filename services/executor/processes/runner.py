@@ -23,7 +23,7 @@ from services.executor.processes.outputs import InvalidOutput, read_outputs
 from services.executor.processes.reading import OutputPump
 from services.executor.processes.sampling import Sampler, Watch
 from services.executor.processes.spawning import Child, Exit, StartFailed, spawn
-from services.executor.processes.verdict import Evidence, verdict
+from services.executor.processes.verdict import Evidence, verdict, was_killed
 
 DRAIN_SECONDS = 0.5
 """How long output may still come after the process has ended."""
@@ -80,7 +80,6 @@ class LocalProcessRunner:
     async def _follow(self, child: Child, tree: ProcessTree, ctx: CommandContext) -> Outcome:
         breach: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         pumps = _pumps(child, ctx, breach)
-        kills_before = kernel_kills()
         reading = [asyncio.ensure_future(pump.run()) for pump in pumps]
         watch = self._sampler.watch(
             tree,
@@ -108,7 +107,7 @@ class LocalProcessRunner:
             stopped_by=stopped_by,
             last_words=pumps[1].tail,
             peak_memory_mb=watch.peak_memory_mb,
-            killed_by_kernel=kernel_kills() > kills_before,
+            killed_by_kernel=was_killed(end) and kernel_kills() > watch.kills_before,
         )
         return _outcome(end, evidence, pumps, watch, ctx)
 

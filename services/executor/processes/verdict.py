@@ -60,6 +60,11 @@ def verdict(end: Exit, evidence: Evidence) -> Verdict:
     return "failed", reason, sentence
 
 
+def was_killed(end: Exit) -> bool:
+    """By SIGKILL, or the last program of a shell was."""
+    return end.signal == signal.SIGKILL or end.code == SHELL_SIGNAL + signal.SIGKILL
+
+
 def _stopped(why: str, limits: Limits) -> Verdict:
     match why:
         case "timeout":

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, STEPS, SWEEPS
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    CASES,
+    EXECUTIONS,
+    LOGS,
+    STEPS,
+    SWEEPS,
+)
 from services.executor.retention import Run
 from shared.ids import uuid7
 from shared.mongo.client import Database, translated
@@ -64,6 +71,7 @@ class MongoRecords:
         await self._remove(ARTIFACTS, runs)
 
     async def remove_steps(self, runs: Sequence[str]) -> None:
+        await self._remove(CASES, runs)
         await self._remove(LOGS, runs)
         await self._remove(STEPS, runs)
 

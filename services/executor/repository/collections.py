@@ -16,6 +16,7 @@ STEPS = "execution_steps"
 LOGS = "execution_logs"
 ARTIFACTS = "execution_artifacts"
 METRICS = "execution_metrics"
+CASES = "execution_test_cases"
 SWEEPS = "execution_sweeps"
 WAKES = "execution_wakes"
 LINES = "tenant_queues"
@@ -85,6 +86,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         WORKERS,
         indexes=(Index([("seen_at", 1)], expire_after_seconds=FORGOTTEN_SECONDS, name="silent"),),
     ),
+    CollectionSpec(CASES, indexes=(Index([("execution_id", 1), ("step_id", 1), ("number", 1)]),)),
     CollectionSpec(SWEEPS),
     CollectionSpec(WAKES, indexes=WAKES_INDEXES),
     CollectionSpec(IMPORTS),

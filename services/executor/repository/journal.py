@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from services.executor.documents import step_id_of
+from services.executor.junit.cases import ReportedCase, added
 from services.executor.models import (
     Artifact,
     LogLines,
@@ -25,9 +26,14 @@ from services.executor.models import (
     StepRecord,
     WaitingFor,
 )
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, METRICS, STEPS
+from services.executor.repository.cases import CaseStore
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    LOGS,
+    METRICS,
+    STEPS,
+)
 from services.executor.repository.records import (
-    RECORDED,
     artifact_document,
     finished_fields,
     is_open,
@@ -38,18 +44,17 @@ from services.executor.repository.records import (
     record,
     tried,
 )
+from services.executor.repository.taking_over import UNFINISHED, Predecessors, settled
 from shared import crash
 from shared.clock import Clock, milliseconds_between
 from shared.errors import StorageUnavailable
-from shared.mongo.client import Database, translated
-from shared.mongo.documents import faithful
-from shared.mongo.group_commit import Change, Emission, GroupCommit, LostGuard
+from shared.mongo.client import Database
+from shared.mongo.group_commit import Change, Emission, GroupCommit
 from shared.mongo.group_insert import DuplicateDocument, GroupInsert
 from shared.ports import EventPublisher
-from shared.work.ports import Claim, LostLease, PendingEvent, first_sequence
+from shared.work.ports import Claim, PendingEvent, first_sequence
 from shared.work.queue import MongoWork
 
-UNFINISHED = ["pending", "running"]
 AGAIN_SECONDS = 0.5
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -72,6 +77,7 @@ class MongoJournals:
         self.logs = GroupInsert(self.log_lines)
         self.artifacts = GroupInsert(database[ARTIFACTS])
         self.metrics = GroupInsert(database[METRICS])
+        self.cases = CaseStore(database, clock)
         self.work = work
         self.commit = commit
         self.publisher = publisher
@@ -99,6 +105,7 @@ class MongoJournal:
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
         self._memories = 0
         self._counts: dict[str, int] = {}
+        self._results: dict[str, int] | None = None
         self._names: Sequence[str] = ()
 
     def attempt(self, number: int) -> str:
@@ -108,11 +115,15 @@ class MongoJournal:
         self._names = names
         if self._claim.epoch == 1:
             return []  # the first owner finds every step as it was queued
-        await self._patiently(self._stamp)
+        stores = self._stores
+        former = Predecessors(
+            self._claim, steps=stores.steps, log_lines=stores.log_lines, commit=stores.commit
+        )
+        await self._patiently(former.shut_out)
         if self._claim.document.get("rested") != self._claim.epoch - 1:
             # else its former owner had stored all of its lines before it put the run aside
-            await self._patiently(self._fence_logs)
-        documents = await self._patiently(self._read)
+            await self._patiently(former.fence_logs)
+        documents = await self._patiently(former.steps)
         lost = [
             doc
             for doc in documents
@@ -128,6 +139,7 @@ class MongoJournal:
         for document in documents:
             if document["status"] not in UNFINISHED:
                 self._count(document["status"])
+                self._results = added(self._results, document.get("results"))
         return [record(document) for document in documents]
 
     async def step_started(self, step_id: int, attempt: str, *, durable: bool) -> None:
@@ -139,7 +151,7 @@ class MongoJournal:
             update["started_at"] = now
         done = self._change(step_id, "step.started", f"{attempt}.started", set_=update, at=now)
         if durable:
-            await _settled(done)
+            await settled(done)
 
     async def step_remembers(
         self, step_id: int, attempt: str, memory: StepMemory, waiting_for: WaitingFor | None
@@ -156,7 +168,7 @@ class MongoJournal:
         )
         self._last_change[step_id] = change.id
         crash.point("step.before_memory")
-        await _settled(self._stores.commit.submit_nowait(change))
+        await settled(self._stores.commit.submit_nowait(change))
         crash.point("step.after_memory")
 
     async def step_retrying(
@@ -178,7 +190,7 @@ class MongoJournal:
             at=now,
         )
         if durable:
-            await _settled(done)
+            await settled(done)
 
     async def step_finished(self, step_id: int, attempt: str | None, end: StepEnd) -> None:
         now = self._stores.clock.now()
@@ -189,6 +201,8 @@ class MongoJournal:
         duration = milliseconds_between(begun, now) if begun else None
         if duration is not None:
             data["duration_ms"] = duration
+        if end.results is not None:
+            data["results"] = dict(end.results)
         last = None
         if attempt and begun and attempt != self._recorded.get(step_id):
             last = tried(attempt, end, begun, now)
@@ -197,7 +211,7 @@ class MongoJournal:
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
             set_={
-                **finished_fields(end),
+                **finished_fields(end, attempt),
                 "completed_at": now,
                 "duration_ms": duration,
                 **self._forgotten(step_id),
@@ -206,8 +220,9 @@ class MongoJournal:
             data=data,
             at=now,
         )
-        await _settled(done)
+        await settled(done)
         self._count(end.status)
+        self._results = added(self._results, end.results)
 
     async def logs(self, lines: Sequence[LogLines]) -> None:
         documents = [self._numbered(line) for line in lines]
@@ -226,6 +241,11 @@ class MongoJournal:
         named = {"artifact_id": document["_id"], "name": artifact.name, "type": artifact.type}
         self._artifacts.setdefault(artifact.step_id, []).append(
             {**named, "size_bytes": artifact.size}
+        )
+
+    async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
+        await self._stores.cases.add(
+            self._claim, cases, step_id=step_id, attempt=attempt, store=self._stored
         )
 
     async def sample(self, sample: Sample) -> None:
@@ -252,8 +272,9 @@ class MongoJournal:
             sequence=self._sequence.last,
             reason=end.reason,
             error=end.error,
-            fields={"step_counts": dict(self._counts)},
-            data={"steps": dict(self._counts)},
+            fields={"step_counts": dict(self._counts), "results": self._results},
+            data={"steps": dict(self._counts)}
+            | ({} if self._results is None else {"results": self._results}),
         )
 
     def _change(
@@ -309,45 +330,6 @@ class MongoJournal:
             named["attempt"] = set_["attempt"]
         return named
 
-    async def _stamp(self) -> None:
-        """From here on former owners can change no step of this run."""
-        async with translated():
-            await self._stores.steps.update_many(
-                {
-                    "execution_id": self._claim.id,
-                    "tenant": self._claim.tenant,
-                    "status": {"$in": UNFINISHED},
-                    "epoch": {"$lt": self._claim.epoch},
-                },
-                {"$set": {"epoch": self._claim.epoch}},
-            )
-        crash.point("recovery.after_stamp")
-
-    async def _fence_logs(self) -> None:
-        """What a former owner logs from here on does not count; what recovery sees now does."""
-        async with translated():
-            newest = self._stores.log_lines.find(
-                {"execution_id": self._claim.id, "epoch": {"$lt": self._claim.epoch}}, {"chunk": 1}
-            )
-            chunks = [line["chunk"] async for line in newest.sort("chunk", -1).limit(1)]
-        fence = {"epoch": self._claim.epoch, "chunk": chunks[0] if chunks else 0}
-        change = Change(
-            id=f"{self._claim.id}/{self._claim.epoch}.fence",
-            collection=EXECUTIONS,
-            document_id=self._claim.id,
-            guard={"epoch": self._claim.epoch},
-            update={"$push": {"log_fences": fence}},
-        )
-        await _settled(self._stores.commit.submit_nowait(change))
-        crash.point("recovery.after_fence")
-
-    async def _read(self) -> list[dict[str, Any]]:
-        async with translated():
-            cursor = self._stores.steps.find(
-                {"execution_id": self._claim.id, "tenant": self._claim.tenant}, RECORDED
-            )
-            return [faithful(document) async for document in cursor.sort("step_id")]
-
     async def _record_lost(self, document: Mapping[str, Any]) -> None:
         now = self._stores.clock.now()
         attempt = document.get("attempt")
@@ -360,7 +342,7 @@ class MongoJournal:
             data={"attempt": attempt, "reason": "lost_worker"},
             at=now,
         )
-        await _settled(done)
+        await settled(done)
 
     def _numbered(self, line: LogLines) -> dict[str, Any]:
         self._chunk += 1
@@ -384,13 +366,6 @@ class MongoJournal:
 
     def _count(self, status: str) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
-
-
-async def _settled(done: "asyncio.Future[None]") -> None:
-    try:
-        await asyncio.shield(done)
-    except LostGuard as error:
-        raise LostLease from error
 
 
 def _ignore_outcome(task: "asyncio.Task[None]") -> None:

@@ -30,12 +30,13 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         attempt=document.get("attempt"),
         memory=_memory(document.get("memory")),
         retry_at=None if is_open(document) else document.get("retry_at"),
+        results=document.get("results"),
     )
 
 
 RECORDED = [
     *("step_id", "step_name", "status", "attempt", "attempts", "attempt_started_at"),
-    *("output", "output_uri", "memory", "retry_at"),
+    *("output", "output_uri", "memory", "retry_at", "results"),
 ]
 """What is read of a step when its run is claimed."""
 
@@ -101,7 +102,7 @@ def log_event(document: Mapping[str, Any]) -> ExecutionEvent:
     )
 
 
-def finished_fields(end: StepEnd) -> dict[str, Any]:
+def finished_fields(end: StepEnd, attempt: str | None) -> dict[str, Any]:
     resolved = {} if end.input is None else {"input": dict(end.input)}
     return {
         **resolved,
@@ -113,6 +114,7 @@ def finished_fields(end: StepEnd) -> dict[str, Any]:
         "output": dict(end.output),
         "output_uri": end.output_uri,
         "truncated": end.truncated,
+        "results": None if end.results is None else {**end.results, "attempt": attempt},
         "retry_count": end.retry_count,
         "metadata.memory_usage_mb": end.memory_usage_mb,
         "metadata.cpu_usage_percent": end.cpu_usage_percent,

@@ -98,7 +98,7 @@ def requester(request: Request, caller: Principal) -> Requester:
 def run_links(execution_id: str) -> dict[str, str]:
     """Where to go on from a run."""
     here = f"/v1/executions/{execution_id}"
-    parts = ("steps", "artifacts", "metrics", "logs", "events", "cancel")
+    parts = ("steps", "tests", "artifacts", "metrics", "logs", "events", "cancel")
     return {"self": here} | {part: f"{here}/{part}" for part in parts}
 
 

@@ -14,7 +14,12 @@ from shared.objects.local import LocalStore
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 AGES = Ages(timedelta(days=365), timedelta(days=182), timedelta(days=91))
-CHILDREN = ("execution_steps", "execution_logs", "execution_artifacts")
+CHILDREN = (
+    "execution_steps",
+    "execution_logs",
+    "execution_artifacts",
+    "execution_test_cases",
+)
 
 
 class Frozen:
@@ -52,6 +57,7 @@ class Archive:
         steps = [{"_id": f"{id_}/{n}", "execution_id": id_, "step_id": n} for n in (1, 2)]
         await self.database.execution_steps.insert_many(steps)
         await self.database.execution_logs.insert_one({"execution_id": id_, "chunk": 1})
+        await self.database.execution_test_cases.insert_one({"execution_id": id_, "number": 1})
         await self.database.execution_artifacts.insert_one(
             {"execution_id": id_, "storage_path": info.uri}
         )

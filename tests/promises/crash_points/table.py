@@ -44,6 +44,7 @@ WORK = (
     Point("logs.before_publish"),
     Point("artifact.after_bytes", most=1),
     Point("artifact.after_document", most=1),
+    Point("cases.after_store", most=1),
     Point("finish.before_submit"),
     Point("finish.after_submit"),
     Point("outbox.before_publish"),

@@ -19,7 +19,7 @@ _LEASES = "shared/work/leases.py:Leases"
 _WAITING = "shared/work/waiting.py:Waiting"
 _CLEAR = "shared/mongo/clearing.py:Clearing._clear"
 _GROUP = "shared/mongo/group_insert.py:GroupInsert._write"
-_STAMP = "services/executor/repository/journal.py:MongoJournal._stamp"
+_STAMP = "services/executor/repository/taking_over.py:Predecessors.shut_out"
 
 EXECUTOR = (
     Write("steps of a batch", _INGEST, inserting(STEPS)),
@@ -64,6 +64,7 @@ EXECUTOR = (
     Write("run cancelled by its owner", _COMMIT, ended(RUNS, "cancelled"), "cancel_running"),
     Write("logs", _GROUP, inserting("execution_logs")),
     Write("artifacts", _GROUP, inserting("execution_artifacts")),
+    Write("test cases", _GROUP, inserting("execution_test_cases")),
     Write("events of runs cleared", _CLEAR, cleared(RUNS)),
     Write("events of steps cleared", _CLEAR, cleared(STEPS)),
     # what waits, and what it waits for

@@ -151,3 +151,12 @@ def test_the_verdict_needs_evidence(end, evidence, reason):
 
 def test_the_kernels_count_can_be_read():
     assert kernel_kills() >= 0
+
+
+async def test_a_kill_that_the_kernel_counted_is_told_as_such(tmp_path, monkeypatch):
+    counts = iter([3, 4])
+    monkeypatch.setattr("services.executor.processes.sampling.kernel_kills", lambda: 3)
+    monkeypatch.setattr("services.executor.processes.runner.kernel_kills", lambda: next(counts))
+    for reason in ("signal", "oom"):
+        journal = await Bench(tmp_path).run(shell("kill -9 $$"))
+        assert journal.end_of("one").reason == reason
