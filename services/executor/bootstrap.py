@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from services.executor.clients.building import build_reach
+from services.executor.commands.base import Reach
 from services.executor.commands.registry import build_registry
 from services.executor.consumers import run_control, run_control_tail, run_requested
 from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
@@ -75,6 +77,7 @@ def build_app(
     objects = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
+    reach, clients = build_reach(group)
 
     # the queue, and everything that is written under its leases
     queue = work_queue(group)
@@ -90,7 +93,7 @@ def build_app(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark),
+        parts=_run_parts(settings, objects, owner_mark, reach),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     web = _web(settings, health)
@@ -98,6 +101,7 @@ def build_app(
         mongo,
         publisher,
         workspace,
+        *clients,
         *parts.resources,
         loop,
         *_consumers(
@@ -231,7 +235,7 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None
+    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, reach: Reach
 ) -> RunParts:
     group = settings.executor
     return RunParts(
@@ -254,4 +258,5 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        reach=reach,
     )

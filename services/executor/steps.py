@@ -213,6 +213,8 @@ class StepRun:
             on_sample=self._sample,
             reach=self._parts.reach,
             key=f"{self._scope.execution_id}/{self._id}",
+            tenant=self._scope.tenant,
+            repeatable=self._step.idempotent,
         )
 
     async def _sample(self, sample: ProcessSample) -> None:

@@ -90,6 +90,10 @@ class CommandContext:
     remember: Remember = forget
     key: str | None = None
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
+    tenant: str | None = None
+    """Whose run it is; None where there are no tenants."""
+    repeatable: bool = True
+    """False: what may have had an effect is not asked for again (the step's `idempotent: false`)."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None

@@ -6,11 +6,14 @@ from services.executor.commands.base import Command
 from services.executor.commands.exec import Exec
 from services.executor.commands.noop import Noop
 from services.executor.commands.script import Script
+from services.executor.commands.seven_ps import SevenPsCommand
 from services.executor.commands.shell import Shell
+from services.executor.commands.virtuoso import VirtuosoCommand
 from shared.registry import Registry
 
 
 def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
     commands: list[Command[Any]] = [Shell(), Exec(), Script(), Noop()]
+    commands += [VirtuosoCommand(), SevenPsCommand()]
     return Registry("command type", [(command.type, command) for command in commands])
