@@ -1,7 +1,7 @@
 """What the executor's use cases need from outside. The MongoDB side is `repository.py`."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
 from shared.work.ports import Claim
@@ -50,6 +50,14 @@ class Journal(Protocol):
 
     async def finish(self, end: RunEnd) -> str:
         """End the run; returns the status that was written (`cancelled` when a cancel came first)."""
+        ...
+
+
+class Wakes(Protocol):
+    """Ends the waiting of steps that have suspended themselves."""
+
+    async def wake(self, key: str, *, tenant: str, payload: Mapping[str, Any]) -> None:
+        """Durable when it returns, also when nobody waits yet; doing it again changes nothing."""
         ...
 
 

@@ -13,6 +13,8 @@ class Outcome:
 
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
+    Of what runs elsewhere: `assertion_failed, nothing_ran, job_failed, job_cancelled, job_forgotten, unexpected_answer,
+    upstream_refused, upstream_failed, not_available`.
     """
 
     status: StepStatus

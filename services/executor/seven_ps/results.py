@@ -40,9 +40,8 @@ def report_of(raw: Any) -> Report:
 
 
 def _features(raw: Any) -> Sequence[Any]:
-    for name in WRAPPERS:
-        if isinstance(raw, Mapping) and name in raw:
-            raw = raw[name]
+    while isinstance(raw, Mapping) and (name := next(filter(raw.__contains__, WRAPPERS), None)):
+        raw = raw[name]
     if not isinstance(raw, list):
         raise _wrong("no list of features")
     return raw
@@ -128,7 +127,9 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _list(fields: Mapping[str, Any], name: str, where: str) -> Sequence[Any]:
-    value = fields.get(name) or []
+    value = fields.get(name)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise _wrong(f"{where}.{name} is no list")
     return value
