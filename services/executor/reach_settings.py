@@ -12,7 +12,7 @@ class ReachSettings(Group):
 
     upstream_timeout_seconds: float = Field(30, gt=0)
     """For one whole call of a `virtuoso` or `seven_ps` step; the step tries again as long as it has time."""
-    upstream_max_answer_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+    upstream_max_answer_bytes: int = Field(16 * 1024 * 1024, ge=1024)
     """A larger answer to such a call is refused: it is held in memory."""
     proxy_url: HttpUrl | None = None
     """Address of the proxy, through which `virtuoso` steps reach Virtuoso; None: there are no such steps."""

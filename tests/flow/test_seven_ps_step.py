@@ -13,11 +13,14 @@ from sandbox.seven_ps.app import TOKEN
 from sandbox.seven_ps.faults import Faults, Scripted
 from sandbox.seven_ps.server import Simulator
 from services.executor.clients.building import build_reach
+from services.executor.commands.seven_ps import SevenPsCommand
 from services.executor.reach_settings import ReachSettings
+from shared.security.redaction import Redactor
 from shared.security.secrets import SettingsSecrets
 from tests.builders.outside import served
 from tests.builders.runs import a_step
 from tests.unit.executor.bench import Bench
+from tests.unit.executor.processes.contexts import a_context
 
 SECRETS = {"acme": {"db_user": SecretStr("dana-db"), "db_password": SecretStr("hunter2-hunter2")}}
 COMMAND = {
@@ -163,6 +166,7 @@ async def test_a_failed_scenario_says_where_and_why(world):
     assert (end.status, end.reason) == ("failed", "assertion_failed")
     assert "Check out / Case 2 / scenario 2 / Then step 3" in end.error
     assert "expected the total to be 12.00" in end.error
+    assert "    failed  Then step 3 (2 ms)\n" in journal.text_of("sets")
     assert end.output["counts"]["cases"] == {"total": 2, "passed": 1, "failed": 1, "skipped": 0}
 
 
@@ -319,20 +323,24 @@ async def test_another_try_is_another_job(world):
     [
         ({"args": COMMAND["args"] | {"BASE_URL": "${{ inputs.nothing }}"}}, "args.BASE_URL"),
         ({"args": COMMAND["args"] | {"DB_HOST": "  "}}, "args.DB_HOST"),
-        (
-            {"secrets": COMMAND["secrets"] | {"DB_PASSWORD": "${{ inputs.word }}"}},
-            "secrets.DB_PASSWORD",
-        ),
-        ({"args": COMMAND["args"] | {"X": "a ${{ secrets.db_password }}"}}, "args.X"),
         ({"test_sets": [{"id": "a"}, {"id": "a"}]}, "'a' stands there twice"),
     ],
 )
 async def test_what_shows_only_when_references_have_values(world, change, named):
     bench = world.bench()
-    journal = await bench.run(a_set_step(**change), inputs={"nothing": "", "word": "plain"})
+    journal = await bench.run(a_set_step(**change), inputs={"nothing": ""})
     end = journal.end_of("sets")
     assert (end.status, end.reason) == ("failed", "invalid_arguments")
     assert named in end.error
+    assert world.jobs == []
+
+
+async def test_a_secret_that_nobody_keeps_as_one(world, tmp_path):
+    ctx, _ = a_context(tmp_path, reach=world.bench().parts.reach, redactor=Redactor(["dana-db"]))
+    secrets = {"DB_USER": "dana-db", "DB_PASSWORD": "written-out"}
+    end = await SevenPsCommand().execute(COMMAND | {"secrets": secrets}, ctx)
+    assert (end.status, end.reason) == ("failed", "invalid_arguments")
+    assert "secrets.DB_PASSWORD" in end.error
     assert world.jobs == []
 
 

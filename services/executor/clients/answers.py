@@ -16,6 +16,7 @@ from shared.http.client import build_client
 from shared.http.translation import error_of, translated
 
 MAX_DETAIL = 500
+LARGE = 256 * 1024
 
 
 class JsonService:
@@ -56,7 +57,9 @@ class JsonService:
         if not response.is_success:
             raise self._refused(response, raw)
         try:
-            return json.loads(raw, parse_constant=_no_number)
+            if len(raw) > LARGE:  # other runs do not wait for that
+                return await asyncio.to_thread(_parsed, raw)
+            return _parsed(raw)
         except (ValueError, RecursionError):
             kind = response.headers.get("content-type", "no content type")
             raise UpstreamUnavailable(
@@ -98,6 +101,10 @@ def _detail(raw: bytes) -> str:
         if isinstance(value, str) and value.strip():
             return " ".join(value.split())[:MAX_DETAIL]
     return ""
+
+
+def _parsed(raw: bytes) -> Any:
+    return json.loads(raw, parse_constant=_no_number)
 
 
 def _no_number(name: str) -> Any:

@@ -1,6 +1,5 @@
 """Test sets of a release, in 7PS or, where the executor is set so, on the executor itself."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,8 +17,8 @@ from services.executor.commands.base import (
 )
 from services.executor.commands.reach import JobState, SevenPs
 from services.executor.jobs.ending import outcome_of
-from services.executor.jobs.following import Following, Job, Started
-from services.executor.jobs.keeping import keep_raw
+from services.executor.jobs.following import Following, Job, Started, tell
+from services.executor.jobs.keeping import keep_answer
 from services.executor.seven_ps import request
 from services.executor.seven_ps.lanes import run_here
 from services.executor.seven_ps.request import Order, Set, TestType
@@ -30,7 +29,19 @@ from shared.security.redaction import MASK
 NotBlank = Annotated[str, StringConstraints(pattern=r"\S")]
 RAW = "seven-ps-results.json"
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-NAMED: JsonDict = {"propertyNames": {"pattern": NAME}}
+OPEN: JsonDict = {
+    "propertyNames": {"pattern": NAME},
+    "additionalProperties": {"type": "string", "not": {"pattern": r"\$\{\{\s*secrets\."}},
+}
+SECRET: JsonDict = {
+    "propertyNames": {"pattern": NAME},
+    "additionalProperties": {
+        "type": "string",
+        "pattern": r"^\s*\$\{\{\s*secrets\.[A-Za-z0-9_\-]+\s*\}\}\s*$",
+        "not": {"pattern": r"\$\{\{\s*(inputs?|steps)\."},
+    },
+}
+"""How values are written in a plan: of secrets only the reference, of others no secret."""
 
 
 def _names(values: dict[str, str]) -> dict[str, str]:
@@ -41,7 +52,7 @@ def _names(values: dict[str, str]) -> dict[str, str]:
 
 
 Variables = Annotated[
-    dict[str, str], Field(max_length=200, json_schema_extra=NAMED), AfterValidator(_names)
+    dict[str, str], Field(max_length=200, json_schema_extra=OPEN), AfterValidator(_names)
 ]
 
 
@@ -74,18 +85,9 @@ class SevenPsParams(Params):
     test_sets: list[SetParams] = Field(min_length=1, max_length=500)
     """The sets to run, one job of 7PS together. Each has an `id` (`TEST_SET_ID`) and may have `name`, `commands` (what
     installs and runs it), `working_directory`, `artifacts`, `disabled`, and `args` of its own."""
-    args: Variables = Field(json_schema_extra={**NAMED, "required": list(request.ARGUMENTS)})
+    args: Variables = Field(json_schema_extra={**OPEN, "required": list(request.ARGUMENTS)})
     """Variables of the sets: `BASE_URL`, `DB_HOST`, `DB_NAME`, `DB_PORT` and others."""
-    secrets: Variables = Field(
-        json_schema_extra={
-            **NAMED,
-            "required": list(request.SECRETS),
-            "additionalProperties": {
-                "type": "string",
-                "pattern": r"^\s*\$\{\{\s*secrets\.[A-Za-z0-9_\-]+\s*\}\}\s*$",
-            },
-        }
-    )
+    secrets: Variables = Field(json_schema_extra={**SECRET, "required": list(request.SECRETS)})
     """`DB_USER`, `DB_PASSWORD` and others, each as a reference `${{ secrets.NAME }}`."""
     test_type: TestType = "live_dependency_tests"
     """What the sets are run against."""
@@ -168,8 +170,10 @@ class SevenPsJob(Job):
             if state.status == "completed":
                 raise
             return outcome_of(state, None, service=self.service, outputs=outputs)
-        keep_raw(self._ctx, RAW, json.dumps(raw, ensure_ascii=False).encode())
-        return outcome_of(state, report_of(raw), service=self.service, outputs=outputs)
+        await keep_answer(self._ctx, RAW, raw)
+        report = report_of(raw)
+        await tell(self._ctx, report)
+        return outcome_of(state, report, service=self.service, outputs=outputs)
 
     def wake_key(self, id: str) -> str:
         return f"seven_ps/{id}"
@@ -214,10 +218,6 @@ def _wrong(params: SevenPsParams, ctx: CommandContext) -> Outcome | None:
             return failed(
                 "invalid_arguments", f"secrets.{name}: write a reference ${{{{ secrets.NAME }}}}"
             )
-    open_values = [params.args, *(one.args for one in params.test_sets)]
-    for name, value in (pair for args in open_values for pair in args.items()):
-        if _masked(value, ctx) != value:
-            return failed("invalid_arguments", f"args.{name} holds a secret: move it to 'secrets'")
     return None
 
 

@@ -1,7 +1,6 @@
 """A goal of Virtuoso, executed through our proxy."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -17,8 +16,8 @@ from services.executor.commands.base import (
 )
 from services.executor.commands.reach import JobState, Virtuoso, VirtuosoGoal
 from services.executor.jobs.ending import outcome_of
-from services.executor.jobs.following import Following, Job, Started
-from services.executor.jobs.keeping import keep_raw
+from services.executor.jobs.following import Following, Job, Started, tell
+from services.executor.jobs.keeping import keep_answer
 from services.executor.virtuoso.results import journeys_of, report_of
 from shared.errors import CadenzaError, TransientError
 
@@ -95,9 +94,8 @@ class VirtuosoJob(Job):
         link = facts.get("link")
         trees = await self._trees(journeys_of(execution))
         report = report_of(execution, trees, link=link)
-        keep_raw(
-            self._ctx, f"virtuoso-{id}.json", json.dumps(execution, ensure_ascii=False).encode()
-        )
+        await tell(self._ctx, report)
+        await keep_answer(self._ctx, f"virtuoso-{id}.json", execution)
         outputs = {
             "execution_id": int(id),
             "customer": self._params.customer,

@@ -11,6 +11,7 @@ from shared.events.execution import ExecutionComplete
 from shared.kafka.delivery import DeadLetters, decode_batch
 from shared.kafka.records import Record
 
+GROUP = "executor-results"
 OURS = "cadenza/executor"
 """`ce_source` of the ends of our own runs, which are most of what comes; they are not even decoded."""
 

@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 from services.executor.commands.base import CommandContext, Outcome, Suspended
 from services.executor.commands.outcome import failed
 from services.executor.commands.reach import JobState
-from services.executor.jobs.report import short
+from services.executor.jobs.report import Report, short
 from shared.errors import CadenzaError, NotFound, PermanentError, TransientError, UpstreamInvalid
 from shared.ids import new_id
 from shared.retry import RetryPolicy
 
 STRIKES = 3
+LINES_AT_ONCE = 200
 LONGEST_PAUSE = 60.0
 TROUBLE = RetryPolicy(max_attempts=10**9, initial_delay=1.0, factor=2.0, max_delay=60.0)
 
@@ -234,8 +235,15 @@ async def within(ctx: CommandContext, call: Awaitable[T]) -> T:
 
 
 async def say(ctx: CommandContext, text: str) -> None:
-    """One line in the step's log, without secrets."""
+    """Lines in the step's log, without secrets."""
     await ctx.emit("stdout", ctx.redactor.redact(text) + "\n")
+
+
+async def tell(ctx: CommandContext, report: Report) -> None:
+    """The report in the step's log."""
+    lines = list(report.lines())
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        await say(ctx, "\n".join(lines[start : start + LINES_AT_ONCE]))
 
 
 def _progress(state: JobState) -> str:

@@ -1,31 +1,35 @@
 """Keeps what a job elsewhere answered as it came, as an artifact of the step."""
 
+import asyncio
+import json
 import os
 from collections.abc import Callable
-
-import structlog
+from typing import Any
 
 from services.executor.commands.base import CommandContext
 
-log = structlog.get_logger()
 
-
-def keep_raw(ctx: CommandContext, name: str, content: bytes) -> None:
+async def keep_answer(ctx: CommandContext, name: str, answer: Any) -> None:
     """Put it among the step's artifacts, without the secrets that the step knows; a file of that name stays as it is.
 
     The folder belongs to whoever the run's processes run as. Another step of the run may put links into it: none is
-    followed.
+    followed. What cannot be written is said in the log and does not change how the step ends.
     """
     if ctx.artifacts_dir is None:
         return
     try:
-        folder = os.open(ctx.artifacts_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _write(folder, name, ctx.redactor.redact_bytes(content), ctx.uid)
-        finally:
-            os.close(folder)
+        await asyncio.to_thread(_keep, ctx, name, answer)
     except OSError as error:
-        log.warning("artifact.not_written", name=name, error=error.strerror)
+        await ctx.emit("stderr", f"{name} was not kept: {error.strerror}\n")
+
+
+def _keep(ctx: CommandContext, name: str, answer: Any) -> None:
+    content = json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace")
+    folder = os.open(ctx.artifacts_dir or "", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _write(folder, name, ctx.redactor.redact_bytes(content), ctx.uid)
+    finally:
+        os.close(folder)
 
 
 def _write(folder: int, name: str, content: bytes, uid: int | None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
-from services.executor.jobs.following import Stopped, say, within
+from services.executor.jobs.following import Stopped, tell, within
 from services.executor.jobs.report import Report, SuiteResult
 from services.executor.processes.environment import EXECUTION_ID, OUTPUT
 from services.executor.processes.model import Stream
@@ -48,8 +48,7 @@ async def run_here(order: Order, ctx: CommandContext, lanes: asyncio.Semaphore) 
 
 async def _summed(ended: list[_Ended], ctx: CommandContext) -> Outcome:
     report = Report([one.suite for one in ended if one.suite is not None])
-    for line in report.lines():
-        await say(ctx, line)
+    await tell(ctx, report)
     outputs = {"mode": "local", **report.outputs()}
     for status in ("cancelled", "timed_out"):
         for one in ended:

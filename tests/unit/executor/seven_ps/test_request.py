@@ -99,6 +99,19 @@ def test_validation_refuses_a_secret_that_is_written_out():
     assert errors_of(secrets=secrets) == {(".secrets.DB_PASSWORD", "pattern")}
 
 
+@pytest.mark.parametrize("text", ["${{ inputs.x }}", "${{input.x}}", "${{ steps.a.outputs.x }}"])
+def test_validation_refuses_a_secret_that_comes_from_elsewhere(text):
+    secrets = COMMAND["secrets"] | {"DB_PASSWORD": text}
+    assert (".secrets.DB_PASSWORD", "not_allowed") in errors_of(secrets=secrets)
+
+
+@pytest.mark.parametrize("text", ["${{ secrets.x }}", "https://u:${{secrets.x}}@host"])
+def test_validation_refuses_a_secret_among_the_arguments(text):
+    assert errors_of(args=ARGS | {"X": text}) == {(".args.X", "not_allowed")}
+    test_sets = [{"id": "a", "args": {"X": text}}]
+    assert errors_of(test_sets=test_sets) == {(".test_sets[0].args.X", "not_allowed")}
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
