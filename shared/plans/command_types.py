@@ -92,6 +92,8 @@ def _field_errors(
             for name in details["unexpected"]:
                 more = hint(name, known) or f"; known: {', '.join(known)}"
                 message = f"'{type_}' has no '{shown(name)}'{more}"
+                if error.instance_path:  # something inside: the arguments' names are no help there
+                    message = f"there is no '{shown(name)}' here"
                 yield FieldError(f"{path}.{printable(name)}", "unknown_field", message)
         case "required":
             yield FieldError(f"{path}.{details['property']}", "missing", "Field required")

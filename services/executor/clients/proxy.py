@@ -94,6 +94,6 @@ def _number(value: Any, what: str) -> int:
     """Ids are numbers, though some answers spell them as text."""
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**53:
         raise UpstreamInvalid(f"{SYSTEM} does not tell {what}")
     return value

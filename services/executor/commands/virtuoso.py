@@ -18,6 +18,7 @@ from services.executor.commands.reach import JobState, Virtuoso, VirtuosoGoal
 from services.executor.jobs.ending import outcome_of
 from services.executor.jobs.following import Following, Job, Started, tell
 from services.executor.jobs.keeping import keep_answer
+from services.executor.jobs.report import natural, short
 from services.executor.virtuoso.results import journeys_of, report_of
 from shared.errors import CadenzaError, TransientError
 
@@ -101,8 +102,8 @@ class VirtuosoJob(Job):
             "customer": self._params.customer,
             "goal_id": self._params.goal,
             "snapshot_id": facts.get("snapshot"),
-            "outcome": execution.get("outcome"),
-            "duration_ms": execution.get("duration"),
+            "outcome": short(execution.get("outcome")),
+            "duration_ms": natural(execution.get("duration")),
             **({"link": link} if link else {}),
         }
         return outcome_of(state, report, service=self.service, outputs=outputs)

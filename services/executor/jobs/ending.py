@@ -7,7 +7,7 @@ from typing import Any
 from services.executor.commands.base import Outcome
 from services.executor.commands.outcome import failed
 from services.executor.commands.reach import JobState
-from services.executor.jobs.report import Report
+from services.executor.jobs.report import Report, short
 
 
 def outcome_of(
@@ -19,7 +19,7 @@ def outcome_of(
 
 
 def _end(state: JobState, report: Report | None, service: str) -> Outcome:
-    said = f": {state.message}" if state.message else ""
+    said = f": {short(state.message)}" if state.message else ""
     if state.status == "cancelled":
         return failed("job_cancelled", f"somebody ended the job in {service}{said}")
     if report is not None and report.status == "failed":

@@ -213,8 +213,8 @@ class Following:
         await say(self._ctx, text)
 
     def _said_by(self, error: CadenzaError) -> str:
-        upstream = error.context.get("detail")
-        return f"{error.message}: {upstream}" if upstream else error.message
+        detail = short(error.context.get("detail"))
+        return f"{error.message}: {detail}" if detail else error.message
 
 
 async def within(ctx: CommandContext, call: Awaitable[T]) -> T:

@@ -19,6 +19,8 @@ async def keep_answer(ctx: CommandContext, name: str, answer: Any) -> None:
         return
     try:
         await asyncio.to_thread(_keep, ctx, name, answer)
+    except FileExistsError:
+        return
     except OSError as error:
         await ctx.emit("stderr", f"{name} was not kept: {error.strerror}\n")
 

@@ -116,9 +116,17 @@ def whole(parts: Iterable[Verdict]) -> Verdict:
 
 
 def short(value: Any, default: str = "") -> str:
-    """One line of what a tool wrote, not too long."""
+    """One line of what a tool wrote, not too long, of characters that can be stored."""
     text = " ".join(str(value).split()) if value is not None else ""
+    text = text.encode("utf-8", "replace").decode()
     return (text[: MAX_TEXT - 1] + "…" if len(text) > MAX_TEXT else text) or default
+
+
+def natural(value: Any) -> int:
+    """A duration or a count as a tool wrote it; 0 for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return round(value) if 0 <= value < 10**12 else 0
 
 
 def _counts(parts: Sequence[StepResult | CaseResult | SuiteResult]) -> dict[str, int]:

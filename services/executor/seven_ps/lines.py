@@ -14,6 +14,7 @@ from services.executor.jobs.report import (
     StepResult,
     SuiteResult,
     Verdict,
+    natural,
     short,
     whole,
 )
@@ -149,10 +150,7 @@ def _step(step: Mapping[str, Any]) -> StepResult:
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return round(value) if 0 <= value < 10**12 else 0
+    return natural(fields.get(name))
 
 
 def _progress(told: Mapping[str, Any]) -> str:

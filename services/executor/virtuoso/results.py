@@ -14,6 +14,7 @@ from services.executor.jobs.report import (
     StepResult,
     SuiteResult,
     Verdict,
+    natural,
     short,
 )
 from shared.errors import UpstreamInvalid
@@ -129,10 +130,7 @@ def _verdict(fields: Mapping[str, Any], where: str) -> Verdict:
 
 
 def _duration(fields: Mapping[str, Any]) -> int:
-    value = fields.get("totalDuration", fields.get("duration"))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return round(value) if 0 <= value < 10**12 else 0
+    return natural(fields.get("totalDuration", fields.get("duration")))
 
 
 def _parts(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -58,6 +58,12 @@ def test_errors_are_one_line_and_not_endless():
     assert step.error == "undefined"
 
 
+def test_what_cannot_be_stored_is_replaced():
+    raw = json.loads('[{"name": "a\\ud800b", "elements": []}]')
+    json.dumps(report_of(raw).outputs(), ensure_ascii=False).encode()
+    assert report_of(raw).suites[0].name == "a?b"
+
+
 def test_a_hook_that_fails_fails_its_scenario_and_one_that_passes_says_nothing():
     broken = {"result": {"status": "failed", "error_message": "no browser"}}
     case = case_of(a_step(), before=[broken])
