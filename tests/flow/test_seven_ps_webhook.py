@@ -48,21 +48,20 @@ async def test_the_end_of_a_job_is_passed_on(gateway, sender):
     assert audit["action"] == "webhook.receive"
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
+async def test_a_callback_without_sense_or_from_nobody_is_refused(gateway, sender):
+    stranger = {"X-API-Key": ""}
+    for body, headers, status in (
         ({"executionId": "a/b"}, {}, 422),
         ({"executionId": ""}, {}, 422),
         ({}, {}, 422),
         ({"executionId": "a", "status": "running"}, {}, 422),
-        ({"executionId": "a"}, {"X-API-Key": ""}, 401),
-        ({"executionId": "a"}, signed(b"another body") | {"X-API-Key": ""}, 401),
-    ],
-)
-async def test_a_callback_without_sense_or_from_nobody_is_refused(gateway, body, headers, status):
-    answer = await gateway.client.post(PATH, json=body, headers=headers)
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+        ({"executionId": "a"}, stranger, 401),
+        ({"executionId": "a"}, signed(b"another body") | stranger, 401),
+    ):
+        answer = await gateway.client.post(PATH, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert sender.sent == []
 
 
 class Heard:

@@ -20,7 +20,7 @@ CANCELLED = ("CANCELED", "CANCELLED", "ABORTED", "TERMINATED")
 
 
 class ProxyClient:
-    """Implements `Virtuoso`."""
+    """Implements `VirtuosoRunner`."""
 
     def __init__(self, settings: ReachSettings, key: SecretStr) -> None:
         self.name = "proxy-client"

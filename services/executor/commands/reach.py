@@ -53,7 +53,7 @@ class VirtuosoGoal:
     """The newest version."""
 
 
-class Virtuoso(Protocol):
+class VirtuosoRunner(Protocol):
     """Virtuoso, behind our proxy, on behalf of one tenant."""
 
     ui: str
@@ -80,7 +80,7 @@ class Virtuoso(Protocol):
 class Reach:
     """The ports that this executor offers; None: it has none of the kind."""
 
-    virtuoso: Mapping[str, Virtuoso] | None = None
+    virtuoso: Mapping[str, VirtuosoRunner] | None = None
     """By tenant."""
     seven_ps: SevenPs | None = None
     seven_ps_lanes: asyncio.Semaphore | None = None

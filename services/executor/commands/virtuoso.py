@@ -14,7 +14,7 @@ from services.executor.commands.base import (
     Suspended,
     failed,
 )
-from services.executor.commands.reach import JobState, Virtuoso, VirtuosoGoal
+from services.executor.commands.reach import JobState, VirtuosoGoal, VirtuosoRunner
 from services.executor.jobs.ending import outcome_of
 from services.executor.jobs.following import Following, Job, Started, tell
 from services.executor.jobs.keeping import keep_answer
@@ -67,7 +67,7 @@ class VirtuosoJob(Job):
 
     service = "Virtuoso"
 
-    def __init__(self, port: Virtuoso, params: VirtuosoParams, ctx: CommandContext) -> None:
+    def __init__(self, port: VirtuosoRunner, params: VirtuosoParams, ctx: CommandContext) -> None:
         self._port = port
         self._params = params
         self._ctx = ctx
