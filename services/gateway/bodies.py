@@ -77,7 +77,7 @@ class WebhookBody(BaseModel):
 JobId = Annotated[
     str,
     BeforeValidator(_id_text, json_schema_input_type=str | int),
-    Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:\-]+$"),
+    Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:\-]*$"),
 ]
 
 

@@ -138,6 +138,12 @@ async def test_a_folder_that_is_not_there(bench):
     assert "no/such; touch x" in end.error
 
 
+async def test_a_value_that_no_process_can_have(bench):
+    sets = [a_set("a", "true", args={"X": "a\0b"})]
+    end = (await bench.run(a_set_step(test_sets=sets))).end_of("sets")
+    assert (end.status, end.reason) == ("failed", "invalid_arguments")
+
+
 async def test_only_disabled_sets(bench):
     sets = [a_set("a", "true", disabled=True)]
     end = (await bench.run(a_set_step(test_sets=sets))).end_of("sets")

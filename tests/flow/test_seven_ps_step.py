@@ -191,6 +191,14 @@ async def test_no_scenario_is_no_success(world):
     assert (end.status, end.reason) == ("failed", "nothing_ran")
 
 
+async def test_a_completed_job_without_results(world):
+    script = [Scripted(path="/results", status=404, times=9)]
+    world.faults(script=script)
+    end = (await world.run()).end_of("sets")
+    assert (end.status, end.reason) == ("failed", "unexpected_answer")
+    assert "no results" in end.error
+
+
 async def test_results_in_an_object_are_found(world):
     world.faults(shape="wrapped")
     assert (await world.run()).end_of("sets").output["counts"]["steps"]["passed"] == 6
@@ -324,11 +332,15 @@ async def test_another_try_is_another_job(world):
         ({"args": COMMAND["args"] | {"BASE_URL": "${{ inputs.nothing }}"}}, "args.BASE_URL"),
         ({"args": COMMAND["args"] | {"DB_HOST": "  "}}, "args.DB_HOST"),
         ({"test_sets": [{"id": "a"}, {"id": "a"}]}, "'a' stands there twice"),
+        ({"args": "${{ inputs.args }}"}, "args: Value error, 'CADENZA_OWNER' is no name"),
     ],
 )
 async def test_what_shows_only_when_references_have_values(world, change, named):
     bench = world.bench()
-    journal = await bench.run(a_set_step(**change), inputs={"nothing": ""})
+    journal = await bench.run(
+        a_set_step(**change),
+        inputs={"nothing": "", "args": COMMAND["args"] | {"CADENZA_OWNER": "x"}},
+    )
     end = journal.end_of("sets")
     assert (end.status, end.reason) == ("failed", "invalid_arguments")
     assert named in end.error

@@ -16,7 +16,7 @@ _STATUSES: Mapping[str, JobStatus] = {
     "completed": "completed",
     "failed": "failed",
 }
-_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}")
 """Safe as a part of an address and of a wake key."""
 
 

@@ -23,12 +23,13 @@ from services.executor.seven_ps import request
 from services.executor.seven_ps.lanes import run_here
 from services.executor.seven_ps.request import Order, Set, TestType
 from services.executor.seven_ps.results import report_of
-from shared.errors import NotFound
+from shared.errors import NotFound, UpstreamInvalid
 from shared.security.redaction import MASK
 
 NotBlank = Annotated[str, StringConstraints(pattern=r"\S")]
 RAW = "seven-ps-results.json"
-NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+NAME = r"^(?!CADENZA_)[A-Za-z_][A-Za-z0-9_]*$"
+"""Of a variable; those with our prefix are the platform's to set."""
 OPEN: JsonDict = {
     "propertyNames": {"pattern": NAME},
     "additionalProperties": {"type": "string", "not": {"pattern": r"\$\{\{\s*secrets\."}},
@@ -168,7 +169,7 @@ class SevenPsJob(Job):
             raw = await self._port.results(id)
         except NotFound:
             if state.status == "completed":
-                raise
+                raise UpstreamInvalid("7PS completed the job and has no results of it") from None
             return outcome_of(state, None, service=self.service, outputs=outputs)
         await keep_answer(self._ctx, RAW, raw)
         report = report_of(raw)

@@ -159,7 +159,7 @@ class Following:
         now = await self._within(self._job.look(id))
         if now.ended:
             return await self._within(self._job.collect(id, now, state.facts))
-        said = _progress(now)
+        said = self._safe(_progress(now))
         if said != state.said:
             await self.say(f"{self._job.service}: {said}")
         looks = state.looks + 1
@@ -167,11 +167,11 @@ class Following:
         return self._pause(state, self._polling.delay_after(looks + 1))
 
     async def _again(self, state: _State, error: TransientError) -> Suspended:
-        failures = state.failures + 1
-        if short(error.message) != state.trouble:
-            await self.say(f"{error.message}; trying again")
+        failures, trouble = state.failures + 1, self._safe(error.message)
+        if trouble != state.trouble:
+            await self.say(f"{trouble}; trying again")
         delay = max(TROUBLE.delay_after(failures) or 0.0, error.retry_after or 0.0)
-        return self._pause(replace(state, failures=failures, trouble=short(error.message)), delay)
+        return self._pause(replace(state, failures=failures, trouble=trouble), delay)
 
     async def _strike(self, state: _State, error: CadenzaError) -> Outcome | Suspended:
         strikes = state.strikes + 1
@@ -190,7 +190,10 @@ class Following:
                 f"no longer followed, but not ended (its API has no call for it): {where}"
             )
         if self._ctx.cancel.is_set():
-            return Outcome("cancelled", "cancelled", "cancelled while the job ran elsewhere")
+            when = (
+                "before the job was started" if state.job is None else "while the job ran elsewhere"
+            )
+            return Outcome("cancelled", "cancelled", f"cancelled {when}")
         if state.job is None or state.failures:
             told = state.trouble or f"{self._job.service} did not answer in time"
             return failed("upstream_failed", f"{told} (until the step's time was over)")
@@ -207,6 +210,10 @@ class Following:
 
     async def _within(self, call: Awaitable[T]) -> T:
         return await within(self._ctx, call)
+
+    def _safe(self, text: str) -> str:
+        """What a service said, fit to be stored."""
+        return short(self._ctx.redactor.redact(text))
 
     async def say(self, text: str) -> None:
         """A line of the step's log."""

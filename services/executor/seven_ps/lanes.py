@@ -50,17 +50,25 @@ async def _summed(ended: list[_Ended], ctx: CommandContext) -> Outcome:
     report = Report([one.suite for one in ended if one.suite is not None])
     await tell(ctx, report)
     outputs = {"mode": "local", **report.outputs()}
+    return replace(
+        _end(ended, report),
+        outputs=outputs,
+        stdout_truncated=any(one.outcome.stdout_truncated for one in ended),
+        stderr_truncated=any(one.outcome.stderr_truncated for one in ended),
+    )
+
+
+def _end(ended: list[_Ended], report: Report) -> Outcome:
     for status in ("cancelled", "timed_out"):
         for one in ended:
             if one.outcome.status == status:
-                return replace(one.outcome, outputs=outputs)
+                return one.outcome
     broken = next((one.outcome for one in ended if one.suite is None), None)
     if broken is not None:
-        return replace(broken, outputs=outputs)
+        return broken
     if report.status == "failed":
-        error = report.first_error() or "a test set failed"
-        return replace(failed("assertion_failed", error), outputs=outputs)
-    return Outcome("completed", outputs=outputs)
+        return failed("assertion_failed", report.first_error() or "a test set failed")
+    return Outcome("completed")
 
 
 async def _run(one: Set, order: Order, ctx: CommandContext, lanes: asyncio.Semaphore) -> _Ended:
@@ -68,7 +76,7 @@ async def _run(one: Set, order: Order, ctx: CommandContext, lanes: asyncio.Semap
     tail: deque[str] = deque(maxlen=50)
 
     async def emit(stream: Stream, text: str) -> None:
-        tail.append(text)
+        tail.append(text[-TAIL:])
         await lines(stream, text)
 
     # Sets write side by side: the file for outputs is not theirs, their results come on stdout.

@@ -224,10 +224,11 @@ async def test_what_is_told_is_redacted(tmp_path):
     from shared.security.redaction import Redactor
 
     ctx, printed = a_context(tmp_path, timeout=60, redactor=Redactor(["hidden-thing"]))
-    job = Scripted(looks=[JobState("running", "with hidden-thing")])
-    await turns(job, ctx)
-    assert "[redacted]" in printed.stdout
+    looks = [JobState("running", "with hidden-thing"), UpstreamUnavailable("no hidden-thing")]
+    paused = await turns(Scripted(looks=looks), ctx)
+    assert printed.stdout.count("[redacted]") == 2
     assert "hidden-thing" not in printed.stdout
+    assert not any("hidden-thing" in json.dumps(one.state) for one in paused[:-1])
 
 
 async def test_an_error_of_ours_is_not_swallowed(tmp_path):

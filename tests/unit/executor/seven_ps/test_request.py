@@ -119,6 +119,8 @@ def test_validation_refuses_a_secret_among_the_arguments(text):
         ({"test_sets": [{"name": "x"}]}, ".test_sets[0].id"),
         ({"test_sets": [{"id": "x", "tpye": 1}]}, ".test_sets[0].tpye"),
         ({"args": ARGS | {"no name": "x"}}, ".args"),
+        ({"args": ARGS | {"CADENZA_OWNER": "x"}}, ".args"),
+        ({"secrets": COMMAND["secrets"] | {"CADENZA_STEP": "${{ secrets.x }}"}}, ".secrets"),
         ({"args": ARGS | {"X": 1}}, ".args.X"),
         ({"test_type": "unit"}, ".test_type"),
         ({"poll_seconds": 0}, ".poll_seconds"),
