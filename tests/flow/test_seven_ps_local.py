@@ -5,11 +5,12 @@ import json
 import sys
 
 import pytest
+import yaml
 
 from services.executor.clients.building import build_reach
 from services.executor.reach_settings import ReachSettings
 from shared.security.secrets import SettingsSecrets
-from tests.flow.test_seven_ps_step import SECRETS, a_set_step
+from tests.flow.test_seven_ps_step import EXAMPLES, SECRETS, a_set_step
 from tests.unit.executor.bench import Bench, shell
 
 RUNNER = """
@@ -142,6 +143,14 @@ async def test_a_value_that_no_process_can_have(bench):
     sets = [a_set("a", "true", args={"X": "a\0b"})]
     end = (await bench.run(a_set_step(test_sets=sets))).end_of("sets")
     assert (end.status, end.reason) == ("failed", "invalid_arguments")
+
+
+async def test_the_example(bench):
+    plan = yaml.safe_load((EXAMPLES / "25-seven-ps/local.yaml").read_text())
+    await bench.workspace.start()
+    await bench.executor.run(bench.claim(plan))
+    assert bench.journal.ended.status == "completed"
+    assert bench.journal.end_of("test-sets").output["counts"]["cases"]["passed"] == 3
 
 
 async def test_only_disabled_sets(bench):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,7 +23,16 @@ from tests.builders.runs import a_step
 from tests.unit.executor.bench import Bench
 from tests.unit.executor.processes.contexts import a_context
 
-SECRETS = {"acme": {"db_user": SecretStr("dana-db"), "db_password": SecretStr("hunter2-hunter2")}}
+DB_USER, DB_PASSWORD = SecretStr("dana-db"), SecretStr("hunter2-hunter2")
+SECRETS = {
+    "acme": {
+        "db_user": DB_USER,
+        "db_password": DB_PASSWORD,
+        "shop_db_user": DB_USER,
+        "shop_db_password": DB_PASSWORD,
+    }
+}
+EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMAND = {
     "type": "seven_ps",
     "release": "r-7",
@@ -367,6 +377,15 @@ async def test_a_refusal_is_not_repeated(world):
 async def test_without_7ps_the_step_says_so(tmp_path):
     end = (await Bench(tmp_path, secrets=SettingsSecrets(SECRETS)).run(a_set_step())).end_of("sets")
     assert (end.status, end.reason) == ("failed", "not_available")
+
+
+async def test_the_example(world):
+    plan = yaml.safe_load((EXAMPLES / "25-seven-ps/plan.yaml").read_text())
+    bench = world.bench()
+    await bench.workspace.start()
+    await bench.executor.run(bench.claim(plan))
+    assert bench.journal.ended.status == "completed"
+    assert bench.journal.text_of("tell") == "4 of 4 scenarios passed\n"
 
 
 async def test_the_switchboard(world):

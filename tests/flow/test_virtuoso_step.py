@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import HttpUrl, SecretStr
 
 from sandbox.virtuoso.faults import Faults, Scripted
@@ -23,6 +25,7 @@ from tests.conftest import mongo_settings_of
 from tests.unit.executor.bench import Bench
 from tests.unit.proxy.fakes import RecordingEvents
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 KEY = ApiKey(key=SecretStr("acme-key"), tenant="acme", user="executor")
 GOAL, SNAPSHOT, JOURNEY = 9640, 31877, 527211
 
@@ -162,6 +165,15 @@ async def test_a_failed_step_says_where_and_why(world):
     assert "Element not found NoSuchElementException" in end.error
     assert end.output["counts"]["suites"]["failed"] == 1
     assert end.output["counts"]["cases"]["failed"] == 1
+
+
+async def test_the_example(world):
+    plan = yaml.safe_load((EXAMPLES / "24-virtuoso/plan.yaml").read_text())
+    bench = world.bench()
+    await bench.workspace.start()
+    await bench.executor.run(bench.claim(plan))
+    assert bench.journal.ended.status == "completed"
+    assert bench.journal.text_of("tell").startswith("15 of 15 steps passed: https://")
 
 
 async def test_no_journey_is_no_success(world):
