@@ -272,7 +272,7 @@ async def test_a_service_that_never_answers(world):
 @pytest.mark.breaks
 async def test_a_service_that_is_away(world):
     nobody = HttpUrl(f"http://127.0.0.1:{free_port()}")
-    step = a_set_step(timeout_seconds=0.5)
+    step = a_set_step(timeout_seconds=2)
     end = (await world.run(step, seven_ps_url=nobody)).end_of("sets")
     assert (end.status, end.reason) == ("failed", "upstream_failed")
     assert "cannot be reached" in end.error
@@ -293,7 +293,7 @@ async def test_a_service_that_forgets_the_job(world):
 
 async def test_a_job_that_is_not_done_in_time(world):
     world.faults(endless=True)
-    journal = await world.run(a_set_step(timeout_seconds=0.3))
+    journal = await world.run(a_set_step(timeout_seconds=2))
     assert journal.end_of("sets").status == "timed_out"
     assert "no longer followed, but not ended" in journal.text_of("sets")
 

@@ -233,7 +233,7 @@ def quickly(self, attempt, *, rng=None):
 
 @pytest.mark.breaks
 async def test_a_proxy_that_is_away(world):
-    step = a_goal_step(timeout_seconds=0.5)
+    step = a_goal_step(timeout_seconds=2)
     end = (await world.run(step, proxy_url=HttpUrl("http://127.0.0.1:9/"))).end_of("goal")
     assert (end.status, end.reason) == ("failed", "upstream_failed")
     assert "cannot be reached" in end.error
