@@ -16,6 +16,7 @@ OTHER_KEY = "other-key"
 TENANT = "demo"
 WEBHOOK_SECRET = "demo-webhook-secret"
 VIRTUOSO_TOKEN = "sandbox-token"
+SEVEN_PS_TOKEN = "sandbox-token"
 CUSTOMER = {"id": "001", "slug": "customer-001"}
 SERVICES = ("gateway", "executor", "extractor", "proxy", "scanner")
 
@@ -64,9 +65,16 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
         "EXECUTOR__RENEW_SECONDS": "3",
         "EXECUTOR__HTTP_ALLOWED_NETWORKS": json.dumps([f"{HOST}/32", "::1/128"]),
         "EXECUTOR__AWS_PROGRAM": str(Path(sys.executable).with_name("aws")),
+        "EXECUTOR__PROXY_URL": addresses.services["proxy"],
+        "EXECUTOR__PROXY_KEYS": json.dumps({TENANT: API_KEY}),
+        # `cadenza simulate seven-ps` starts one there; until then steps that need it try again.
+        "EXECUTOR__SEVEN_PS_URL": f"http://{HOST}:{settings.seven_ps_port}",
+        "EXECUTOR__SEVEN_PS_TOKEN": SEVEN_PS_TOKEN,
+        "EXECUTOR__SEVEN_PS_CALLBACK_URL": addresses.services["gateway"] + "/webhook/seven-ps",
     }
     if not settings.virtuoso:
         ours["PROXY__UPSTREAM_TOKEN"] = VIRTUOSO_TOKEN
+        ours["EXECUTOR__VIRTUOSO_UI_URL"] = addresses.virtuoso.removesuffix("/api")
         ours["EXTRACTOR__CUSTOMERS"] = json.dumps({CUSTOMER["id"]: _customer(addresses)})
     if not settings.aws:
         ours["AWS__ACCESS_KEY_ID"] = ACCESS_KEY_ID

@@ -3,15 +3,19 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 
-from services.executor.clients.addresses import AddressPolicy
-from services.executor.clients.http import GuardedHttpCaller
-from services.executor.clients.kept_files import StoredFiles
-from services.executor.commands.reach import AwsProgram, Reach
+from services.executor.clients.building import build_reach
+from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry
-from services.executor.consumers import run_control, run_control_tail, run_requested
+from services.executor.consumers import (
+    execution_complete,
+    run_control,
+    run_control_tail,
+    run_requested,
+)
 from services.executor.events import (
     FINISHED,
     QUEUED,
@@ -43,8 +47,9 @@ from services.executor.settings import ExecutorGroup, ExecutorSettings
 from services.executor.workspace import Workspace
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError
+from shared.events.execution import ExecutionComplete
 from shared.events.run import RunControl, RunRequested
-from shared.kafka.batches import BatchConsumer
+from shared.kafka.batches import BatchConsumer, Handle
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
@@ -70,9 +75,10 @@ from shared.work.server_clock import ServerClock
 TITLE = "Cadenza executor"
 GROUP = "executor"
 CONTROL_GROUP = f"{GROUP}-control"
+RESULTS_GROUP = f"{GROUP}-results"
 PACE_SECONDS = 0.015
 """Between two batches of requests: a little shorter than the gateway's, whose groups they are."""
-TOPICS_IN = (RunRequested.topic, RunControl.topic)
+TOPICS_IN = (RunRequested.topic, RunControl.topic, ExecutionComplete.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
 
@@ -96,6 +102,7 @@ def build_app(
     objects = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
+    reach, clients = build_reach(group, objects)
 
     queue = work_queue(group)
     owner = lease_owner(owner_mark or group.host_id)
@@ -113,27 +120,20 @@ def build_app(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family),
+        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family, reach),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     workers = MongoWorkers(mongo.database)
     web = _web(settings, health)
     keeping = _keeping(group, mongo, objects, clock)
     intake = Intake(parts.work, objects, keeping, workers, wakes=parts.work.wakes, family=family)
-    resources: list[Resource] = [
-        mongo,
-        publisher,
-        workspace,
-        *parts.resources,
-        family,
-        _presence(group, owner, workers, parts.work, executor, loop, health),
-        loop,
-        *_consumers(settings, health, executor, loop, intake, publisher, mongo.database),
-        _retention(group, mongo, objects, clock),
-        keeping,
-        _schedules(group, mongo, parts.work, loop),
-        WebServer(web, settings.http),
-    ]
+    resources: list[Resource] = [mongo, publisher, workspace, *clients, *parts.resources, family]
+    resources += [_presence(group, owner, workers, parts.work, executor, loop, health), loop]
+    resources += _consumers(
+        settings, health, executor, loop, intake, publisher, mongo.database, parts.work.wakes
+    )
+    resources += [keeping, *_upkeep(group, mongo, objects, clock, parts.work, loop)]
+    resources.append(WebServer(web, settings.http))
     return App(resources, health, web)
 
 
@@ -221,31 +221,29 @@ def _consumers(
     intake: Intake,
     publisher: KafkaEventPublisher,
     database: Database,
+    wakes: Wakes,
 ) -> list[Resource]:
     """What comes in from Kafka."""
     dead_letters = DeadLetters(publisher)
+
+    def reader(topic: str, group: str, handle: Handle, **options: Any) -> BatchConsumer:
+        return BatchConsumer(
+            settings.kafka,
+            topics=[topic],
+            group=group,
+            handle=handle,
+            health=health,
+            dead_letters=dead_letters,
+            window=failure_window(database, group, settings.kafka),
+            **options,
+        )
+
+    requested = run_requested.build(intake, dead_letters, free=lambda: loop.free, wake=loop.wake)
+    ended = execution_complete.build(wakes, dead_letters)
     return [
-        BatchConsumer(
-            settings.kafka,
-            topics=[RunRequested.topic],
-            group=GROUP,
-            handle=run_requested.build(
-                intake, dead_letters, free=lambda: loop.free, wake=loop.wake
-            ),
-            health=health,
-            dead_letters=dead_letters,
-            window=failure_window(database, GROUP, settings.kafka),
-            pace_seconds=PACE_SECONDS,
-        ),
-        BatchConsumer(
-            settings.kafka,
-            topics=[RunControl.topic],
-            group=CONTROL_GROUP,
-            handle=run_control.build(intake, dead_letters),
-            health=health,
-            dead_letters=dead_letters,
-            window=failure_window(database, CONTROL_GROUP, settings.kafka),
-        ),
+        reader(RunRequested.topic, GROUP, requested, pace_seconds=PACE_SECONDS),
+        reader(RunControl.topic, CONTROL_GROUP, run_control.build(intake, dead_letters)),
+        reader(ExecutionComplete.topic, RESULTS_GROUP, ended, patience_ms=500),
         Tail(
             settings.kafka,
             topic=RunControl.topic,
@@ -263,6 +261,18 @@ def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: 
         clock=clock,
         interval=group.retention_check_seconds,
     )
+
+
+def _upkeep(
+    group: ExecutorGroup,
+    mongo: Mongo,
+    objects: ObjectStore,
+    clock: Clock,
+    work: MongoWork,
+    loop: WorkLoop,
+) -> list[Resource]:
+    """What has its own hours."""
+    return [_retention(group, mongo, objects, clock), _schedules(group, mongo, work, loop)]
 
 
 def _keeping(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Keeping:
@@ -327,6 +337,7 @@ def _run_parts(
     owner_mark: str | None,
     wakes: Wakes,
     family: Family,
+    reach: Reach,
 ) -> RunParts:
     group = settings.executor
     return RunParts(
@@ -352,9 +363,5 @@ def _run_parts(
         wakes=wakes,
         family=family,
         rest_after=group.rest_after_seconds,
-        reach=Reach(
-            aws=AwsProgram(group.aws_program, group.aws_endpoint_url),
-            http=GuardedHttpCaller(AddressPolicy(group.http_allowed_networks)),
-            files=StoredFiles(objects),
-        ),
+        reach=reach,
     )

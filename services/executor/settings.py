@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from services.executor.processes.model import Limits
-from shared.settings import Group, ServiceSettings
+from services.executor.reach_settings import ReachSettings
+from shared.settings import ServiceSettings
 from shared.work.labels import LABEL, split_labels
 
 
@@ -20,7 +21,7 @@ def _inherited() -> dict[str, str]:
     }
 
 
-class ExecutorGroup(Group):
+class ExecutorGroup(ReachSettings):
     """Environment prefix `EXECUTOR__`."""
 
     run_slots: int = Field(64, ge=1, le=10_000)

@@ -250,6 +250,7 @@ class StepRun:
             key=f"{self._scope.execution_id}/{self._id}",
             attempt=attempt,
             children=self._children(),
+            repeatable=self._step.idempotent,
         )
 
     def _children(self) -> ChildRuns | None:

@@ -5,7 +5,7 @@ Plans have rules of their own in `shared.plans.validation`; everything else is o
 
 import json
 from collections import Counter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -79,6 +79,22 @@ class WebhookBody(BaseModel):
 
     customer_id: ExternalId = Field(alias="customerId", examples=["001"])
     execution_id: ExternalId = Field(alias="executionId", examples=[88715])
+
+
+JobId = Annotated[
+    str,
+    BeforeValidator(_id_text, json_schema_input_type=str | int),
+    Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:\-]*$"),
+]
+
+
+class SevenPsBody(BaseModel):
+    """7PS says that a job has ended. Senders may add fields of their own; they are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    execution_id: JobId = Field(alias="executionId", examples=["5b0f2c1e"])
+    status: Literal["completed", "failed"] | None = None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

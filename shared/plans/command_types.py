@@ -71,8 +71,10 @@ def _wrong(
     command: Mapping[str, Any], validator: jsonschema_rs.Draft202012Validator, field: str
 ) -> Iterator[FieldError]:
     for error in validator.iter_errors(command):
-        if isinstance(error.instance, str) and error.instance_path and is_whole(error.instance):
-            continue  # its type is known only when the reference has a value
+        reference = isinstance(error.instance, str) and is_whole(error.instance)
+        # Its type is known only when the reference has a value; what may not be referred to (`not`) is known now.
+        if reference and error.instance_path and error.kind.name != "not":
+            continue
         path = field + "".join(
             f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
             for part in error.instance_path
@@ -99,6 +101,8 @@ def _field_errors(
         case "oneOf" if error.instance_path == []:
             names = [option["required"][0] for option in schemas()[type_].get("oneOf", [])]
             yield FieldError(path, "one_of", f"give exactly one of: {', '.join(names)}")
+        case "not":
+            yield FieldError(path, "not_allowed", "this may not be referred to here")
         case "pattern" if details["pattern"] == NOT_EMPTY:
             yield FieldError(path, "empty", "must not be empty")
         case _:

@@ -99,6 +99,8 @@ class CommandContext:
     """Names the try within the step; one that is resumed keeps its name."""
     children: ChildRuns | None = None
     """Child executions of this step; None: there can be none here."""
+    repeatable: bool = True
+    """False: what may have had an effect is not asked for again (the step's `idempotent: false`)."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None

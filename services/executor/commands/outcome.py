@@ -16,7 +16,9 @@ class Outcome:
     `oom, cpu_limit, output_limit, file_size_limit, process_limit, open_files_limit`; of what others answered
     `upstream_error, credentials_missing, assertion_failed` and those of `reach.HttpFailed`; of waiting `rejected,
     approval_timeout, event_timeout`; of other runs `plan_failed, lanes_failed, data_unusable`; of files and tables
-    `artifact_missing, source_missing, source_unreadable, source_empty`; None when all went well.
+    `artifact_missing, source_missing, source_unreadable, source_empty`; of what
+    runs elsewhere `nothing_ran, job_failed, job_cancelled, job_forgotten, unexpected_answer, upstream_refused,
+    upstream_failed`; None when all went well.
     """
 
     status: StepStatus

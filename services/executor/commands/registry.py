@@ -12,7 +12,9 @@ from services.executor.commands.lanes import Lanes
 from services.executor.commands.noop import Noop
 from services.executor.commands.plan import SubPlan
 from services.executor.commands.script import Script
+from services.executor.commands.seven_ps import SevenPsCommand
 from services.executor.commands.shell import Shell
+from services.executor.commands.virtuoso import VirtuosoCommand
 from services.executor.commands.wait_for_event import WaitForEvent
 from shared.registry import Registry
 
@@ -21,4 +23,5 @@ def build_registry() -> Registry[Command[Any]]:
     """The command types of this executor, by name."""
     commands: list[Command[Any]] = [Shell(), Exec(), Script(), AwsCli(), Http(), Noop()]
     commands += [Approval(), WaitForEvent(), SubPlan(), Lanes(), DataQualityProfile()]
+    commands += [VirtuosoCommand(), SevenPsCommand()]
     return Registry("command type", [(command.type, command) for command in commands])

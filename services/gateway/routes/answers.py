@@ -82,6 +82,13 @@ class AcceptedExtraction(Answer):
     links: dict[str, str] = Field(examples=[{"self": "/v1/extractions/001/88715"}])
 
 
+class AcceptedWebhook(Answer):
+    """Whoever waits for it will hear of it."""
+
+    execution_id: str = Field(examples=["5b0f2c1e"])
+    event_id: str = Field(examples=[EXECUTION_ID])
+
+
 class ValidPlan(Answer):
     """The plan can be run."""
 

@@ -214,6 +214,14 @@ def test_lists_follow_the_cursor_up_to_the_limit(gateway, capsys):
     assert "label=branch%3Dmain" in gateway.requests[0][2]
 
 
+def test_the_end_of_a_7ps_job_is_told_with_the_key(gateway, capsys):
+    gateway.answers["POST /webhook/seven-ps"] = (202, {"event_id": "e1"})
+    assert run(["webhook", "seven-ps", "5b0f2c1e"]) == PASSED
+    (request,) = gateway.requests
+    assert json.loads(request[4]) == {"executionId": "5b0f2c1e"}
+    assert "accepted e1" in capsys.readouterr().out
+
+
 def test_a_webhook_is_signed_over_the_bytes_that_are_sent(gateway, monkeypatch):
     gateway.answers["POST /webhook/execution-complete"] = (202, {"id": "e1"})
     monkeypatch.setenv("CADENZA_WEBHOOK_SECRET", "s3cret")

@@ -34,7 +34,6 @@ class Bench:
         self.parts = RunParts(
             commands=build_registry(),
             processes=LocalProcessRunner(grace_seconds=0.3, sample_seconds=0.1),
-            secrets=SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
             objects=self.objects,
             clock=SystemClock(),
             room=asyncio.Semaphore(20),
@@ -42,8 +41,12 @@ class Bench:
             owner=None,
             default_timeout=30,
             expires_after=7 * 24 * 3600,
-            inline_output=1024,
-            **{"limits": Limits(output_bytes=1024 * 1024)} | parts,
+            **{
+                "limits": Limits(output_bytes=1024 * 1024),
+                "secrets": SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
+                "inline_output": 1024,
+            }
+            | parts,
         )
         self.executor = Executor(journals=self.journal, folders=self.workspace, parts=self.parts)
 
