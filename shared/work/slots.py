@@ -118,7 +118,31 @@ class Slots:
             await self._slots().delete_many({"holders": []})
         return dropped
 
-    async def _take(self, item: Document, hold: Hold, slot: str) -> bool:
+    async def _is_admitted(
+        self, item: Document, hold: Hold, admitted: Collection[Any], full: set[str]
+    ) -> bool:
+        """Whether it has a slot now; otherwise it is refused, or blocked with all that wait for the same."""
+        slot = slot_of(item["tenant"], hold.key)
+        if slot in full and hold.on_conflict != "refuse":
+            return False  # blocked with the others
+        holders = await self._take(item, hold, slot)
+        if _holds(item, holders):
+            return True
+        if hold.on_conflict == "refuse":
+            await self._refuse(item)
+            return False
+        full.add(slot)
+        await self._block(item, hold, slot, spared={*admitted, *holders})
+        if not _holds(item, await self._take(item, hold, slot)):
+            return False
+        async with (
+            translated()
+        ):  # it has become free before that was written: perhaps for others too
+            await self._let_in()
+        return True
+
+    async def _take(self, item: Document, hold: Hold, slot: str) -> set[Any]:
+        """Take the slot if there is room; returns who holds it now."""
         async with translated():
             crash.point("slots.before_take")
             found = None
@@ -131,45 +155,23 @@ class Slots:
                         return_document=ReturnDocument.AFTER,
                     )
             crash.point("slots.after_take")
-        family = {item["_id"], item.get("parent_id"), item.get("root_id")}
-        return any(one["execution"] in family for one in found["holders"])
-
-    async def _is_admitted(
-        self, item: Document, hold: Hold, admitted: Collection[Any], full: set[str]
-    ) -> bool:
-        """Whether it has a slot now; otherwise it is refused, or blocked with all that wait for the same."""
-        slot = slot_of(item["tenant"], hold.key)
-        if slot not in full and await self._take(item, hold, slot):
-            return True
-        if hold.on_conflict == "refuse":
-            await self._refuse(item)
-            return False
-        if slot in full:
-            return False
-        full.add(slot)
-        await self._block(item, hold, slot, admitted)
-        if await self._take(item, hold, slot):  # it has become free before that was written
-            async with translated():
-                await self._let_in()
-            return True
-        return False
+        return {one["execution"] for one in found["holders"]}
 
     async def _block(
-        self, item: Document, hold: Hold, slot: str, admitted: Collection[Any]
+        self, item: Document, hold: Hold, slot: str, *, spared: Collection[Any]
     ) -> None:
-        """Nobody looks at them until the slot is released."""
+        """Nobody looks at them until the slot is released. Who holds it, and was given back, does not wait for it."""
+        waits = {
+            "tenant": item["tenant"],
+            "status": "queued",
+            "keys": hold.key,
+            "blocked_on": None,
+            "hold.on_conflict": {"$ne": "refuse"},
+            "_id": {"$nin": list(spared)},
+        }
         async with translated():
             await self._desk.items.update_many(
-                {
-                    "tenant": item["tenant"],
-                    "status": "queued",
-                    "keys": hold.key,
-                    "blocked_on": None,
-                    "hold.on_conflict": {"$ne": "refuse"},
-                    "_id": {"$nin": list(admitted)},
-                },
-                {"$set": {"blocked_on": slot}},
-                hint=QUEUE_INDEX.label,
+                waits, {"$set": {"blocked_on": slot}}, hint=QUEUE_INDEX.label
             )
             crash.point("slots.after_block")
 
@@ -239,9 +241,11 @@ class Slots:
         if not limits:
             return
         found = self._slots().find({"_id": {"$in": list(limits)}}, {"holders": 1})
-        held = {slot["_id"]: len(slot["holders"]) async for slot in found}
+        held = {slot["_id"]: [one["execution"] for one in slot["holders"]] async for slot in found}
+        holding = [id_ for ids in held.values() for id_ in ids]
+        await self._items_go_on({"_id": {"$in": holding}, "blocked_on": {"$in": list(limits)}})
         for slot, limit in limits.items():
-            await self._unblock(slot, limit - held.get(slot, 0))
+            await self._unblock(slot, limit - len(held.get(slot, ())))
 
     async def _unblock(self, slot: str, room: int) -> None:
         """Let the next `room` items into the queue again."""
@@ -253,16 +257,23 @@ class Slots:
         if not ids:
             return
         crash.point("slots.before_unblock")
-        await self._desk.items.update_many(
-            {"_id": {"$in": ids}, "status": "queued", "blocked_on": slot},
-            {"$set": {"blocked_on": None}},
-        )
+        await self._items_go_on({"_id": {"$in": ids}, "blocked_on": slot})
         crash.point("slots.after_unblock")
         self._desk.ready()
+
+    async def _items_go_on(self, which: Mapping[str, Any]) -> None:
+        await self._desk.items.update_many(
+            {**which, "status": "queued"}, {"$set": {"blocked_on": None}}
+        )
 
     def _slots(self) -> AsyncCollection[Document]:
         assert self._desk.queue.slots is not None  # noqa: S101 - others have none to ask for
         return self._desk.database[self._desk.queue.slots]
+
+
+def _holds(item: Mapping[str, Any], holders: set[Any]) -> bool:
+    """Itself, or an ancestor whose key it works under."""
+    return not holders.isdisjoint({item["_id"], item.get("parent_id"), item.get("root_id")})
 
 
 def _is_left(entry: Mapping[str, Any], status: str | None, age_ms: float) -> bool:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import cast
 
 from pymongo import ReturnDocument
+from pymongo.write_concern import WriteConcern
 
 from services.executor.presence import Card, State
 from shared import crash
@@ -27,8 +28,10 @@ class MongoWorkers:
         }
         said = {**{name: {"$literal": value} for name, value in fixed.items()}, "state": state}
         times = {"started_at": {"$ifNull": ["$started_at", "$$NOW"]}, "seen_at": "$$NOW"}
+        # nobody waits for a majority: it is said again in a second
+        here = self._workers.with_options(write_concern=WriteConcern(w=1))
         async with translated():
-            document = await self._workers.find_one_and_update(
+            document = await here.find_one_and_update(
                 {"_id": card.id},
                 [{"$set": {**said, **times, "used": used}}],
                 {"wanted": 1},

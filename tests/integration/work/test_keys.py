@@ -156,6 +156,57 @@ async def test_a_batch_that_died_before_it_replaced_does_so_when_it_comes_again(
         assert (await mongo_database.jobs.find_one({"_id": old.id}))["reason"] == "replaced"
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_whoever_was_given_back_with_its_key_does_not_wait_for_itself(mongo_database, late):
+    """Another run with the key is looked at first and blocks all that wait; `late`: also the one that holds it."""
+    async with working(mongo_database) as parts:
+        work = parts.work
+        await work.add([item(id=f"{BASE}1", hold=DB)])
+        (claim,) = await work.claim(1)
+        await work.add([item(id=f"{BASE}2", hold=DB, priority=9)])
+        await work.give_back(claim, reason="shutdown")
+        first = await mongo_database.jobs.find_one({"_id": f"{BASE}2"})
+        await mongo_database.jobs.update_one(
+            {"_id": claim.id}, {"$set": {"rank": first["rank"] + 1}}
+        )
+        if late:
+            everyone = {"status": "queued", "keys": "db"}
+            await mongo_database.jobs.update_many(everyone, {"$set": {"blocked_on": "demo/db"}})
+            assert await work.claim(2) == []
+            await work.recover()
+        (again,) = await work.claim(2)
+        assert again.id == claim.id
+        await work.finish(again, "completed")
+        assert [one.id for one in await work.claim(2)] == [f"{BASE}2"]
+
+
+async def test_a_child_works_under_its_parents_key(mongo_database):
+    async with working(mongo_database) as parts:
+        work = parts.work
+        await work.add([item(id="parent", hold=DB)])
+        (parent,) = await work.claim(1)
+        await work.add([item(id="child", hold=DB, fields={"parent_id": "parent"}), item(hold=DB)])
+        (child,) = await work.claim(5)
+        assert child.id == "child"
+        await work.finish(child, "completed")
+        assert await work.claim(5) == [], "the parent holds it still"
+        await work.finish(parent, "completed")
+        assert len(await work.claim(5)) == 1
+
+
+async def test_a_run_that_nobody_can_take_does_not_keep_a_free_key_from_others(mongo_database):
+    async with working(mongo_database) as parts:
+        work = parts.work
+        await work.add([item(id=f"{BASE}1", hold=DB)])
+        (claim,) = await work.claim(1)
+        await work.add([item(id=f"{BASE}2", hold=DB, requires=["gpu"])])
+        await work.add([item(id=f"{BASE}3", hold=DB)])
+        assert await work.claim(1) == []
+        await work.finish(claim, "completed")
+        await work.recover()
+        assert [one.id for one in await work.claim(1)] == [f"{BASE}3"]
+
+
 @pytest.fixture
 def wire(mongo_process):
     with Wire(mongo_process.port) as it:

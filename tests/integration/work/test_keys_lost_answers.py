@@ -197,7 +197,7 @@ QUEUEING = {
     "slot confirmed": (f"{_SLOTS}._is_confirmed", f"{_SLOTS}.confirm"),
     "blocked": (f"{_SLOTS}._block",),
     "released": (f"{_SLOTS}.release",),
-    "let in": (f"{_SLOTS}._unblock",),
+    "let in": (f"{_SLOTS}._items_go_on",),
     "swept": (f"{_SLOTS}._drop", f"{_SLOTS}.sweep"),
     "refused": (f"{_SLOTS}._refuse",),
     "waited too long": ("shared/work/expiry.py:expire",),
