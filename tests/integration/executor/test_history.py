@@ -218,6 +218,15 @@ async def test_a_switch_over_sees_what_was_altered_lost_or_added_here(database):
     assert "executions: 1 more here than in the source" in told
 
 
+async def test_a_sample_that_is_there_twice_differs(database):
+    rows, it = a_source(2), a_history(database)
+    await it.bring_in(records(rows))
+    twice = await database.execution_metrics.find_one({})
+    await database.execution_metrics.insert_one(twice)
+    (told,) = (await it.verify(records(rows))).differing
+    assert twice["_id"] in told
+
+
 def test_the_hash_knows_order_of_keys_from_values():
     one = imported("executions", an_execution(1), tenant="acme")
     again = imported("executions", dict(reversed(an_execution(1).items())), tenant="acme")

@@ -264,6 +264,18 @@ async def test_what_cannot_be_run_is_told_and_does_not_stop_the_others(it):
     assert "no app 'nowhere'" in (await it.state(lost))["last_detail"]
 
 
+async def test_a_schedule_that_breaks_a_look_does_not_stop_those_behind_it(it):
+    """Its app's configuration is of a form that nobody here knows."""
+    await it.schedule("a", plan=None, app={"name": "odd"})
+    await it.schedule("b")
+    odd = {"_id": "x", "tenant": "acme", "app_id": 1, "app_name": "odd", "sub_app_name": None}
+    odd |= {"version": "1", "configuration": {"steps": "none"}, "active": True, "created_by": "ann"}
+    await it.database.app_configurations.insert_one(odd | {"created_at": START})
+    for _ in range(2):
+        await it.look(START + MINUTE, by=0)
+    assert await it.due() == [START + MINUTE]
+
+
 async def test_an_app_is_started_in_the_version_that_is_active_by_then(it):
     def version(number, at):
         step = {"id": 1, "name": f"v{number}", "command": {"type": "noop"}}
