@@ -13,7 +13,14 @@ from services.executor.history_records import digest_of, imported
 from services.executor.repository import COLLECTIONS
 from services.executor.repository.history import MongoArchive
 from shared.mongo.indexes import apply
-from shared.views.executions import ArtifactView, ExecutionView, MetricView, StepView
+from shared.views.executions import (
+    ArtifactView,
+    ExecutionHistory,
+    ExecutionView,
+    MetricView,
+    StepView,
+    event_of,
+)
 
 USED = ("executions", "execution_steps", "execution_artifacts", "execution_metrics")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -114,6 +121,9 @@ async def test_it_reads_like_what_was_run_here(database):
     assert (run.app_id, run.user_id, run.duration_ms) == (1, "ann", 300000)
     assert run.metadata["free"] == [1, 2.5, {"form": None}]
     assert run.created_at == START
+    told = ExecutionHistory.from_document(await database.executions.find_one())
+    (end,) = [event_of("old-0", "acme", one) for one in told.transitions]
+    assert (end.type, end.status, end.data["duration_ms"]) == ("run.finished", "completed", 300000)
     step = StepView.from_document(await database.execution_steps.find_one())
     assert (step.step_name, step.output, step.retry_count) == ("extract", {"n": 0}, 1)
     ArtifactView.from_document(await database.execution_artifacts.find_one())
