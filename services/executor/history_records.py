@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.errors import InvalidRequest
 from shared.ids import derived_id
+from shared.work.items import FINAL_FIELDS
 from shared.work.ports import FINAL
 
 STEP_FINAL = (*FINAL, "skipped")
@@ -84,11 +85,18 @@ def _execution(record: dict[str, Any], tenant: str) -> dict[str, Any]:
         "epoch": 0,
         "sequence": 1,
         "events": [],
-        "transitions": [],
         "applied": [],
         "recoveries": 0,
     }
-    return {**blank, **record, **ours, "metadata": record.get("metadata") or {}, "created_at": created}  # fmt: skip
+    ended = {**blank, **record, **ours, "metadata": record.get("metadata") or {}, "created_at": created}  # fmt: skip
+    return {**ended, "transitions": [_end(ended)]}
+
+
+def _end(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The one change that is known of it: who follows the run is told its end."""
+    data = {name: run.get(name) for name in FINAL_FIELDS}
+    at = run.get("completed_at") or run["created_at"]
+    return {"sequence": 1, "prev": None, "type": "run.finished", "at": at, "data": data}
 
 
 def _step(record: dict[str, Any], tenant: str) -> dict[str, Any]:

@@ -125,10 +125,6 @@ class Schedules:
                     await self._timetable.forget()
             except CadenzaError as error:  # the database is away: the next time
                 log.warning("schedules.interrupted", detail=error.message)
-            except (
-                Exception
-            ):  # one schedule must not stop the others for good; the log says what happened
-                log.exception("schedules.failed")
             looks += 1
             await asyncio.sleep(self._seconds)
 
@@ -141,6 +137,12 @@ class Schedules:
                 started += await self._turns(head, state, now)
             except InvalidRequest as error:  # a time zone that this machine does not know
                 log.warning("schedule.unreadable", schedule=head.schedule_id, detail=error.message)
+            except CadenzaError:
+                raise
+            except (
+                Exception
+            ):  # one schedule does not stop those behind it; the log says what happened
+                log.exception("schedule.failed", schedule=head.schedule_id)
         if started:
             self._wake()
         return started
@@ -166,6 +168,9 @@ class Schedules:
             passed = await self._timetable.miss(state, earliest, following)
             log.warning("schedule.missed", schedule=head.schedule_id, since=due)
             return (_moved(state, following) if passed else None), None
+        waits = due == state.held_due and head.overlap == "queue"
+        if waits and await self._timetable.unfinished(head.schedule_id, before=due):
+            return None, None  # it waits still
         if not await self._timetable.claim(state):
             return None, None
         crash.point("schedule.after_claim")

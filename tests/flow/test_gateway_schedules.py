@@ -5,18 +5,44 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 
 from shared.plans.schedules import MAX_PLAN_BYTES
 from tests.builders.gateway import OTHER, RecordingSender, a_run, running
+from tests.conftest import mongo_settings_of
 
 PATH = "/v1/schedules"
 
 
-@pytest.fixture
-async def gateway(mongo_settings, kafka_settings, tmp_path):
-    parts = {"sender": RecordingSender()}
-    async with running(mongo_settings, kafka_settings, tmp_path, parts=parts) as it:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KEPT = (
+    "app_configurations",
+    "app_names",
+    "schedules",
+    "schedule_states",
+    "audit_logs",
+    "executions",
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def serving(mongo_process, kafka_settings, tmp_path_factory):
+    """One gateway for all tests here."""
+    sender, settings = RecordingSender(), mongo_settings_of(mongo_process)
+    folder = tmp_path_factory.mktemp("objects")
+    async with running(settings, kafka_settings, folder, parts={"sender": sender}) as it:
+        it.sender = sender
         yield it
+        await it.database.client.drop_database(settings.database)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gateway(serving):
+    """Nothing is left of the test before."""
+    serving.sender.sent.clear()
+    for name in KEPT:
+        await serving.database[name].delete_many({})
+    return serving
 
 
 def a_schedule(name="nightly", **fields):

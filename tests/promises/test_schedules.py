@@ -1,12 +1,16 @@
 """A schedule fires once: with two executors, whichever dies between taking a turn and noting that it was taken."""
 
+import contextlib
 import os
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sandbox.errors import SandboxError
+from sandbox.module import Module
 from tests.builders.runs import a_plan
 from tests.promises.crash_points.harness import QUICK
 from tests.promises.platform import check_invariants
@@ -40,11 +44,26 @@ def runs(cadenza, id_: str) -> list[dict]:
     return list(cadenza.database.executions.find({"schedule_id": id_}).sort("due_at"))
 
 
+def start(modules: list[Module]) -> None:
+    """All at once. One that is armed may die before anybody has seen that it was ready."""
+    with ThreadPoolExecutor(len(modules)) as pool:
+        for begun in [pool.submit(module.start) for module in modules]:
+            with contextlib.suppress(SandboxError):
+                begun.result()
+
+
+def died(modules: list[Module], *, seconds: float) -> None:
+    """Wait until all have, for so long."""
+    deadline = time.monotonic() + seconds
+    while any(module.alive for module in modules) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     "more", [0, *(pytest.param(n, marks=pytest.mark.chaos) for n in range(1, 6))]
 )
 def test_each_turn_is_taken_once_whoever_dies(cadenza, more):
-    """One executor after the other dies at a point of its own; then two together: all turns are there once."""
+    """Four executors at once, each dies at a point of its own; then two others go on: all turns are there once."""
     rng = random.Random(SEED + more)
     print(f"seed {SEED + more}")
     cadenza.service("gateway", **QUICK)
@@ -53,18 +72,20 @@ def test_each_turn_is_taken_once_whoever_dies(cadenza, more):
         schedule(cadenza, f"s{n}", minutes=rng.randint(3, 6), overlap=overlap)
         for n, overlap in enumerate(("queue", "replace", "skip", "queue"))
     ]
-    for point in rng.sample(POINTS, len(POINTS)):
-        armed = cadenza.service(
-            "executor", crash=f"{point}:{rng.randint(1, 2)}", start=False, **QUICK
-        )
-        try:
-            armed.start()
-        except Exception:  # it may die before anybody has seen that it was ready
-            assert not armed.alive
-        ids.append(schedule(cadenza, point, minutes=2))
-        cadenza.until(lambda armed=armed: not armed.alive, what=f"{point} to be reached")
-    for _ in range(2):
-        cadenza.service("executor", **QUICK)
+    armed = [
+        cadenza.service("executor", crash=f"{point}:{rng.randint(1, 2)}", start=False, **QUICK)
+        for point in rng.sample(POINTS, len(POINTS))
+    ]
+    start(armed)
+    for more_turns in range(20):
+        if not any(module.alive for module in armed):
+            break
+        # whoever lives still has not got enough turns: the others were quicker
+        ids += [schedule(cadenza, f"more-{more_turns}-{n}", minutes=2) for n in range(3)]
+        died(armed, seconds=5)
+    said = "".join((cadenza.folder / f"{one.name}.log").read_text() for one in armed)
+    assert [point for point in POINTS if f"crash point {point}" not in said] == []
+    start([cadenza.service("executor", start=False, **QUICK) for _ in range(2)])
 
     def over() -> bool:
         states = {one["_id"]: one for one in cadenza.database.schedule_states.find()}

@@ -43,7 +43,7 @@ class MongoArchive:
 
     async def digests(self, collection: str, items: Sequence[Imported]) -> Mapping[str, str]:
         if collection == METRICS:
-            return {id_: digest_of(sample) for id_, sample in (await self._samples(items)).items()}
+            return await self._samples(items)
         wanted = {item.id: item for item in items}
         async with translated():
             found = self._database[collection].find({"_id": {"$in": list(wanted)}})
@@ -81,8 +81,8 @@ class MongoArchive:
                 {"_id": f"dual-write/{tenant}"}, {"$set": state}, upsert=True
             )
 
-    async def _samples(self, items: Sequence[Imported]) -> dict[str, Document]:
-        """Those of them that are there."""
+    async def _samples(self, items: Sequence[Imported]) -> dict[str, str]:
+        """Id → hash of those that are there. One that is there twice (its first writing came late) has no hash."""
         runs = list({item.document["meta"]["execution_id"] for item in items})
         times = [item.document["timestamp"] for item in items]
         query = {
@@ -91,7 +91,10 @@ class MongoArchive:
             "_id": {"$in": [item.id for item in items]},
         }
         async with translated():
-            return {one["_id"]: one async for one in self._database[METRICS].find(query)}
+            found: dict[str, str] = {}
+            async for one in self._database[METRICS].find(query):
+                found[one["_id"]] = "twice" if one["_id"] in found else digest_of(one)
+        return found
 
 
 def _upsert(item: Imported) -> UpdateOne:

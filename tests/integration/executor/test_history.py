@@ -13,8 +13,16 @@ from services.executor.history_records import digest_of, imported
 from services.executor.repository import COLLECTIONS
 from services.executor.repository.history import MongoArchive
 from shared.mongo.indexes import apply
-from shared.views.executions import ArtifactView, ExecutionView, MetricView, StepView
+from shared.views.executions import (
+    ArtifactView,
+    ExecutionHistory,
+    ExecutionView,
+    MetricView,
+    StepView,
+    event_of,
+)
 
+USED = ("executions", "execution_steps", "execution_artifacts", "execution_metrics")
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 
@@ -78,7 +86,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 async def database(mongo_database):
-    await apply(mongo_database, COLLECTIONS)
+    await apply(mongo_database, [one for one in COLLECTIONS if one.name in USED])
     return mongo_database
 
 
@@ -113,6 +121,9 @@ async def test_it_reads_like_what_was_run_here(database):
     assert (run.app_id, run.user_id, run.duration_ms) == (1, "ann", 300000)
     assert run.metadata["free"] == [1, 2.5, {"form": None}]
     assert run.created_at == START
+    told = ExecutionHistory.from_document(await database.executions.find_one())
+    (end,) = [event_of("old-0", "acme", one) for one in told.transitions]
+    assert (end.type, end.status, end.data["duration_ms"]) == ("run.finished", "completed", 300000)
     step = StepView.from_document(await database.execution_steps.find_one())
     assert (step.step_name, step.output, step.retry_count) == ("extract", {"n": 0}, 1)
     ArtifactView.from_document(await database.execution_artifacts.find_one())
@@ -215,6 +226,15 @@ async def test_a_switch_over_sees_what_was_altered_lost_or_added_here(database):
     fewer = [row for row in rows if row[1]["execution_id"] != "old-0"]
     told = (await it.verify_all(records(fewer))).differing
     assert "executions: 1 more here than in the source" in told
+
+
+async def test_a_sample_that_is_there_twice_differs(database):
+    rows, it = a_source(2), a_history(database)
+    await it.bring_in(records(rows))
+    twice = await database.execution_metrics.find_one({})
+    await database.execution_metrics.insert_one(twice)
+    (told,) = (await it.verify(records(rows))).differing
+    assert twice["_id"] in told
 
 
 def test_the_hash_knows_order_of_keys_from_values():

@@ -70,7 +70,6 @@ async def test_an_artifact_of_the_tenant_is_profiled_and_nobody_elses(context):
 @pytest.mark.parametrize(
     ("source", "arguments", "reason"),
     [
-        ("nowhere.csv", {}, "source_missing"),
         ("orders.csv", {"format": "parquet"}, "source_unreadable"),
         ("orders.csv", {"sample_rows": 0}, "invalid_arguments"),
         ("orders.csv", {"format": "xml"}, "invalid_arguments"),
