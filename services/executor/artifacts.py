@@ -149,9 +149,9 @@ def complaint(name: str, why: str) -> str:
     return f"artifact {json.dumps(name)} was not kept: {why}"
 
 
-def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> list[str]:
-    """Paths of rules that match no file."""
-    return [rule.path for rule in rules if not _matches(working_dir, rule.path)]
+def unmatched(paths: Sequence[str], *folders: Path) -> list[str]:
+    """Those that match no file in any of the folders."""
+    return [path for path in paths if not any(_matches(folder, path) for folder in folders)]
 
 
 def _matches(folder: Path, pattern: str, complaints: dict[Path, str] | None = None) -> list[Path]:

@@ -42,7 +42,7 @@ from services.executor.scope import RunParts, RunScope
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.observability.instruments import STEPS
-from shared.plans.plan import ArtifactRule, Step
+from shared.plans.plan import Step
 from shared.security.redaction import Redactor
 
 log = structlog.get_logger()
@@ -171,7 +171,7 @@ class StepRun:
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
         keeper = self._keeper(suspending.place_of_files)
         if self._step.artifacts or self._step.reports:
-            await self._warn_of_missing_files(output)
+            await self._warn_of_missing_files(output, folder)
         reports = await self._keep_files(keeper, folder, output, redactor)
         counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
         results = await counted.count(reports, output, redactor)
@@ -272,11 +272,14 @@ class StepRun:
             )
         )
 
-    async def _warn_of_missing_files(self, output: StepLog) -> None:
-        rules, working_dir = self._step.artifacts, self._scope.folder.working_dir
-        reports = [ArtifactRule(path=path) for path in self._step.reports]
-        for path in await asyncio.to_thread(unmatched, [*rules, *reports], working_dir):
+    async def _warn_of_missing_files(self, output: StepLog, folder: TryFolder) -> None:
+        here, reports = self._scope.folder.working_dir, self._step.reports
+        paths = [rule.path for rule in self._step.artifacts]
+        for path in await asyncio.to_thread(unmatched, paths, here) if paths else ():
             await output.emit("system", f"artifact '{path}' matches no file\n")
+        folders = (here, folder.artifacts)
+        for path in await asyncio.to_thread(unmatched, reports, *folders) if reports else ():
+            await output.emit("system", f"report '{path}' matches no file\n")
 
     def _keeper(self, attempt: str) -> ArtifactKeeper:
         scope = self._scope

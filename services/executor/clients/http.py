@@ -120,8 +120,9 @@ class Hop:
 def _answer(response: aiohttp.ClientResponse, body: bytes, seconds: float) -> HttpAnswer:
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
+        plain = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         before = headers.get(name.lower())
-        headers[name.lower()] = value if before is None else f"{before}, {value}"
+        headers[name.lower()] = plain if before is None else f"{before}, {plain}"
     return HttpAnswer(
         status=response.status,
         headers=headers,

@@ -1,6 +1,7 @@
 """An answer as checks and later steps see it: as text, as JSON where it is some."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ from services.executor.commands.reach import HttpAnswer
 from shared.plans.json_values import unfaithful
 from shared.security.redaction import Redactor
 
+_CHARSETS = re.compile(
+    r"us-ascii|iso-8859-(?:[1-9]|1[013-6])|windows-125[0-8]|utf-16(?:[bl]e)?"
+    r"|shift_jis|euc-(?:jp|kr)|gb18030|gbk|big5"
+)
 _TEXTUAL = ("text/", "json", "xml", "javascript", "x-www-form-urlencoded")
 
 
@@ -28,6 +33,7 @@ class Answer:
 def read(answer: HttpAnswer) -> Answer:
     """JSON is what can be read as such, whatever the server calls it."""
     text = answer.body.decode(_charset(answer.headers.get("content-type", "")), "replace")
+    text = text.encode("utf-8", "replace").decode()  # without halves of surrogate pairs
     try:
         value, is_json = json.loads(text), bool(text)
     except (ValueError, RecursionError):
@@ -57,10 +63,7 @@ def _body(answer: HttpAnswer, seen: Answer) -> Any:
 
 
 def _charset(content_type: str) -> str:
+    """As the server says, where that is a plain one: some that Python knows take very long."""
     _, _, charset = content_type.lower().partition("charset=")
     name = charset.split(";")[0].strip(" \"'")
-    try:
-        "".encode(name or "utf-8")
-    except (LookupError, ValueError):
-        return "utf-8"
-    return name or "utf-8"
+    return name if _CHARSETS.fullmatch(name) else "utf-8"

@@ -45,7 +45,7 @@ def compiled(text: str) -> JSONPath:
     try:
         path = _ENVIRONMENT.compile(text)
     except (JSONPathError, RecursionError, ValueError) as error:
-        raise BadPath(f"'{text}' is no JSONPath: {str(error).splitlines()[0]}") from None
+        raise BadPath(f"'{text}' is no JSONPath: {_words(error)}") from None
     if not isinstance(path, JSONPath):
         raise BadPath(f"'{text}' is more than one JSONPath")
     return path
@@ -57,7 +57,12 @@ def find(text: str, value: Any) -> tuple[bool, Any]:
     try:
         found = [match.obj for match in islice(path.finditer(value), MAX_FOUND)]
     except (JSONPathError, RecursionError) as error:
-        raise BadPath(f"'{text}' cannot be evaluated: {error}") from None
+        raise BadPath(f"'{text}' cannot be evaluated: {_words(error)}") from None
     if path.singular_query():
         return bool(found), found[0] if found else None
     return bool(found), found
+
+
+def _words(error: Exception) -> str:
+    """Its own text fails where the mistake is at the end of the path."""
+    return str(error.args[0]).partition("\n")[0] if error.args else type(error).__name__

@@ -10,6 +10,7 @@ import jsonschema_rs
 from services.executor.http_steps.answers import Answer
 from services.executor.http_steps.expectations import Expect, Status, ValueCheck
 from services.executor.http_steps.json_path import compiled, find
+from shared.plans.json_values import unfaithful
 
 MAX_SHOWN = 120
 _TYPES = {str: "string", bool: "boolean", list: "array", dict: "object", type(None): "null"}
@@ -41,10 +42,12 @@ def extract(paths: Mapping[str, str], answer: Answer) -> tuple[dict[str, Any], l
     found, missing = {}, []
     for name, path in paths.items():
         there, value = find(path, answer.json) if answer.is_json else (False, None)
-        if there:
-            found[name] = value
-        else:
+        if not there:
             missing.append(f"{name}: there is nothing at {path}")
+        elif wrong := unfaithful(value, name):
+            missing.append(f"{name}: what is at {path} cannot be kept: {wrong[0].message}")
+        else:
+            found[name] = value
     return found, missing
 
 

@@ -17,6 +17,8 @@ from services.executor.processes.narrowing import narrowed
 from shared.plans.plan import StepLimits
 
 PROGRAM = "services.executor.programs.json_schema_check"
+MISFIT, NO_SCHEMA = 3, 4
+"""How the program ends; 1 is Python's, when something went wrong."""
 LIMITS = StepLimits(cpu_seconds=20, memory_mb=2048)
 
 
@@ -31,9 +33,9 @@ async def misfits(
     with _file(schema, ctx) as wanted, _file(answer.json, ctx) as body:
         program = [sys.executable, "-P", "-m", PROGRAM, str(wanted), str(body)]
         outcome = await inner.run_process(program)
-    if outcome.exit_code == 1:
-        return [f"schema: {line}" for line in said.stdout.splitlines()] or ["schema: no fit"]
-    if outcome.exit_code == 2:
+    if outcome.exit_code == MISFIT:
+        return [f"schema: {line}" for line in said.stdout.splitlines()]
+    if outcome.exit_code == NO_SCHEMA:
         return replace(outcome, reason="invalid_arguments", error=f"expect.schema: {said.stdout}")
     return [] if outcome.status == "completed" else outcome
 

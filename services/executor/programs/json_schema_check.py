@@ -1,8 +1,8 @@
 """Checks a document against a JSON Schema: `json_schema_check SCHEMA DOCUMENT`, both files.
 
 A process of its own, because a schema of a few lines can take for ever. References outside of the schema are not
-followed: neither files nor addresses are read for it. Exit code 0: it fits; 1: it does not, and standard output says
-where, one line each; 2: the schema is none.
+followed: neither files nor addresses are read for it. Exit code 0: it fits; 3: it does not, and standard output says
+where, one line each; 4: the schema is none.
 """
 
 import json
@@ -14,6 +14,8 @@ from typing import Any
 
 import jsonschema_rs
 
+MISFIT = 3
+NO_SCHEMA = 4
 MAX_TOLD = 10
 MAX_MESSAGE = 300
 
@@ -26,11 +28,11 @@ def main(argv: Sequence[str]) -> int:
         )
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         print(_brief(str(error)))  # noqa: T201 - it is what the program is for
-        return 2
+        return NO_SCHEMA
     misfits = list(islice(validator.iter_errors(document), MAX_TOLD))
     for misfit in misfits:
         print(f"{_path(misfit.instance_path)}: {_brief(misfit.message)}")  # noqa: T201
-    return 1 if misfits else 0
+    return MISFIT if misfits else 0
 
 
 def _path(parts: Sequence[Any]) -> str:

@@ -20,6 +20,7 @@ from services.executor.clients.addresses import AddressPolicy
 from services.executor.clients.http import GuardedHttpCaller
 from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry
+from shared.plans.json_values import unfaithful
 from shared.security.redaction import Redactor
 from tests.unit.executor.processes.contexts import a_context
 
@@ -89,6 +90,14 @@ async def _status(request):
     return web.Response(status=int(request.match_info["code"]))
 
 
+async def _odd(request):
+    body = b'{"n": 123456789012345678901234567890, "s": "\\ud800"}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Odd: \xff\r\nContent-Length: %d\r\n\r\n"
+    request.transport.write(head % len(body) + body)
+    request.transport.close()
+    return web.Response()
+
+
 async def _broken(request):
     request.transport.close()
     return web.Response()
@@ -100,6 +109,7 @@ def _application():
     app.router.add_get("/shop", _shop)
     app.router.add_get("/redirect", _redirect)
     app.router.add_get("/slow", _slow)
+    app.router.add_get("/odd", _odd)
     app.router.add_post("/again", _again)
     app.router.add_get("/loop", _loop)
     app.router.add_get("/huge", _huge)
@@ -166,6 +176,15 @@ async def test_forms_texts_and_bytes(ask, server):
 async def test_an_address_is_sent_as_it_was_written(ask, server):
     outcome, _ = await ask(f"{server}/echo?a=%2Fx%41&b=%3a+1&c=ü")
     assert outcome.outputs["body"]["query"] == "a=%2Fx%41&b=%3a+1&c=%C3%BC"
+
+
+@pytest.mark.breaks
+async def test_what_cannot_be_stored_does_not_reach_the_outputs(ask, server):
+    outcome, _ = await ask(f"{server}/odd", extract={"n": "$.n"})
+    assert (outcome.status, outcome.reason) == ("failed", "assertion_failed")
+    assert "64 bits" in outcome.error
+    assert unfaithful(dict(outcome.outputs), "outputs") == []
+    assert outcome.outputs["headers"]["x-odd"] == "\ufffd"
 
 
 GOOD = {
@@ -364,7 +383,7 @@ async def test_a_schema_reads_nothing_and_may_not_take_for_ever(ask, server, tmp
     levels = {f"l{n}": {"allOf": [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(60)}
     schema = {"$defs": levels | {"l60": {"type": "object"}}, "$ref": "#/$defs/l0"}
     begun = time.monotonic()
-    outcome, _ = await ask(f"{server}/shop", expect={"schema": schema}, timeout=3)
+    outcome, _ = await ask(f"{server}/shop", expect={"schema": schema}, timeout=1.5)
     assert outcome.status in ("timed_out", "failed"), outcome
     assert time.monotonic() - begun < 15
 

@@ -1,12 +1,12 @@
 """JUnit XML in the forms that test programs write it, and in the forms that nobody should."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from services.executor.artifacts import Found
+from services.executor.junit import parsing
 from services.executor.junit.cases import ReportedCase, added, folded, totals
 from services.executor.junit.parsing import BadReport, read_cases
 from services.executor.reports import MAX_CASES, read
@@ -121,10 +121,11 @@ OUTSIDE = """<!DOCTYPE t [<!ENTITY x SYSTEM "file:///etc/passwd">]><testsuite><t
         ("<?xml version='1.0' encoding='klingon'?><testsuite/>", "r"),
         ("<testsuite><testcase name='a'/><testcase", "broken"),
         ("<testsuite>" * 200_000, "nested too deeply"),
-        ("<testsuite>" + "<a/>" * 260_000, "too many elements"),
+        ("<testsuite>" + "<a/>" * 3_000, "too many elements"),
     ],
 )
-def test_what_is_no_report_is_said(tmp_path, text, why):
+def test_what_is_no_report_is_said(tmp_path, text, why, monkeypatch):
+    monkeypatch.setattr(parsing, "MAX_ELEMENTS", 2_000)
     path = written(tmp_path, text)
     with pytest.raises(BadReport, match=why):
         list(read_cases(path))
@@ -170,7 +171,7 @@ async def test_a_step_counts_what_its_programs_reported(tmp_path):
     assert [case.name for case in journal.reported[1, "1.1"]][:2] == ["test_buys", "test_pays"]
     kept = {artifact.name: artifact.type for artifact in journal.artifacts}
     assert kept == {"out/junit-1.xml": "report", "more.xml": "report"}
-    assert "'none.xml' matches no file" in journal.text_of("one", "system")
+    assert journal.text_of("one", "system") == "report 'none.xml' matches no file\n"
 
 
 async def test_each_try_counts_its_own_report_only(tmp_path):
@@ -190,15 +191,3 @@ async def test_each_try_counts_its_own_report_only(tmp_path):
 async def test_a_step_without_reports_has_no_results(tmp_path):
     journal = await Bench(tmp_path).run(shell("true", reports=["junit.xml"]))
     assert (journal.end_of("one").status, journal.end_of("one").results) == ("completed", None)
-
-
-def test_reading_is_quick(tmp_path):
-    trace = "at com.shop.Cart\n" * 100
-    text = "".join(
-        f"<testcase name='{n}' classname='c'><failure message='no'>{trace}</failure></testcase>"
-        for n in range(10_000)
-    )
-    found = Found(written(tmp_path, f"<testsuite>{text}</testsuite>"), "a.xml", "report")
-    begun = time.monotonic()
-    assert len(read([found], since=0, redactor=Redactor()).cases) == 10_000
-    assert time.monotonic() - begun < 20
