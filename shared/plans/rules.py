@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -134,22 +133,10 @@ def check_references(
     columns = columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
     return first(
         chain(
-            _plan_env(plan, prefix),
-            _wrong_columns(plan, prefix, columns),
-            _wrong_references(plan, prefix, _Before(plan, order), known),
+            _plan_env(plan, prefix, columns),
+            _wrong_references(plan, prefix, _Before(plan, order, columns), known),
         )
     )
-
-
-def _wrong_columns(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
-    texts = [(f"{prefix}env.{printable(key)}", text) for key, text in plan.env.items()]
-    for place, step in enumerate(plan.steps):
-        texts += _texts(step, f"{prefix}steps[{place}]")
-    for field, text in texts:
-        with suppress(BadReference):  # said elsewhere
-            for reference in references_of(text):
-                if reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
-                    yield FieldError(field, *wrong)
 
 
 def _wrong_references(
@@ -192,7 +179,7 @@ def _inputs_in(texts: Iterable[str]) -> Iterator[str]:
         yield from (reference.name for reference in found if reference.root == "inputs")
 
 
-def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
+def _plan_env(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
     for key, text in plan.env.items():
         field = f"{prefix}env.{printable(key)}"
         try:
@@ -200,6 +187,8 @@ def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
                 if reference.root not in {"inputs", "secrets", "row"}:
                     message = "the environment of all steps may refer to inputs and secrets only"
                     yield FieldError(field, "reference_order", message)
+                elif reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
+                    yield FieldError(field, *wrong)
         except BadReference as error:
             yield FieldError(field, "bad_reference", error.message)
 
@@ -243,6 +232,8 @@ def _wrong(
     match reference.root:
         case "steps":
             return before.wrong(reference.name, step.name)
+        case "row":
+            return wrong_column(reference.name, before.columns)
         case "inputs" if inputs is not None and reference.name not in inputs:
             known = f"; known: {', '.join(map(shown, sorted(inputs)[:20]))}" if inputs else ""
             return "unknown_input", f"there is no input '{shown(reference.name)}'{known}"
@@ -258,7 +249,9 @@ def _wrong(
 class _Before:
     """Which steps have certainly ended before another starts. Sets of steps are bits of one integer, built once."""
 
-    def __init__(self, plan: Plan, order: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, order: Sequence[str], columns: frozenset[str] | None) -> None:
+        self.columns = columns
+        """What the row of a lane has; None: nobody knows yet."""
         self._plan = plan
         self._places = {step.name: place for place, step in enumerate(plan.steps)}
         self._ancestors: dict[str, int] = {}

@@ -118,6 +118,7 @@ def test_an_event_is_heard_before_and_after_the_wait_and_by_all_who_wait(cadenza
     check_invariants(cadenza, [early, *late])
 
 
+@pytest.mark.chaos
 def test_an_event_reaches_a_run_that_stays_with_its_owner(cadenza, tmp_path):
     cadenza.service("gateway")
     cadenza.service("executor")
@@ -158,6 +159,7 @@ def test_a_long_backoff_keeps_no_slot(cadenza, tmp_path):
     check_invariants(cadenza, [tried, other])
 
 
+@pytest.mark.chaos
 def test_the_time_that_a_run_waits_is_not_its_own(cadenza):
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__REST_AFTER_SECONDS="0.2")
