@@ -230,10 +230,8 @@ def _wrong(
 ) -> tuple[str, str] | None:
     """The broken rule and a sentence."""
     match reference.root:
-        case "steps":
-            return before.wrong(reference.name, step.name)
-        case "row":
-            return wrong_column(reference.name, before.columns)
+        case "steps" | "row":
+            return before.wrong(reference, step.name)
         case "inputs" if inputs is not None and reference.name not in inputs:
             known = f"; known: {', '.join(map(shown, sorted(inputs)[:20]))}" if inputs else ""
             return "unknown_input", f"there is no input '{shown(reference.name)}'{known}"
@@ -262,8 +260,11 @@ class _Before:
                     bits |= self._ancestors[need] | 1 << self._places[need]
                 self._ancestors[name] = bits
 
-    def wrong(self, name: str, step: str) -> tuple[str, str] | None:
-        """What is wrong with `step` using the outputs of `name`."""
+    def wrong(self, reference: Reference, step: str) -> tuple[str, str] | None:
+        """What is wrong with `step` using the row, or the outputs of another step."""
+        name = reference.name
+        if reference.root == "row":
+            return wrong_column(name, self.columns)
         if name not in self._places:
             return "unknown_step", _unknown(name, self._places)
         if name == step:
