@@ -262,9 +262,11 @@ class _Before:
 
     def wrong(self, reference: Reference, step: str) -> tuple[str, str] | None:
         """What is wrong with `step` using the row, or the outputs of another step."""
-        name = reference.name
         if reference.root == "row":
-            return wrong_column(name, self.columns)
+            return wrong_column(reference.name, self.columns)
+        return self._wrong_step(reference.name, step)
+
+    def _wrong_step(self, name: str, step: str) -> tuple[str, str] | None:
         if name not in self._places:
             return "unknown_step", _unknown(name, self._places)
         if name == step:
