@@ -77,7 +77,7 @@ class Intake:
             by=request.requested_by,
             reason=request.reason,
         )
-        if self._family is not None:
+        if self._family is not None and outcome != "tombstone":
             await self._family.end_below(
                 request.execution_id,
                 tenant=request.tenant,

@@ -14,6 +14,9 @@ from typing import Self
 
 from shared.work.ports import Listener
 
+EARLY_SECONDS = 0.05
+"""A timer may ring a little before its time, and does not ring again."""
+
 
 @dataclass(eq=False, slots=True)
 class Pause:
@@ -74,7 +77,7 @@ class Pauses:
         now = time.monotonic()
         if not self._open or len(self._open) < running:
             return None
-        if any(pause.stays > now or _is_rung(pause) for pause in self._open):
+        if any(pause.stays > now + EARLY_SECONDS or _is_rung(pause) for pause in self._open):
             return None
         seconds = min(pause.until for pause in self._open) - now
         if seconds <= longer_than:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -134,22 +133,10 @@ def check_references(
     columns = columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
     return first(
         chain(
-            _plan_env(plan, prefix),
-            _wrong_columns(plan, prefix, columns),
-            _wrong_references(plan, prefix, _Before(plan, order), known),
+            _plan_env(plan, prefix, columns),
+            _wrong_references(plan, prefix, _Before(plan, order, columns), known),
         )
     )
-
-
-def _wrong_columns(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
-    texts = [(f"{prefix}env.{printable(key)}", text) for key, text in plan.env.items()]
-    for place, step in enumerate(plan.steps):
-        texts += _texts(step, f"{prefix}steps[{place}]")
-    for field, text in texts:
-        with suppress(BadReference):  # said elsewhere
-            for reference in references_of(text):
-                if reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
-                    yield FieldError(field, *wrong)
 
 
 def _wrong_references(
@@ -193,7 +180,7 @@ def _inputs_in(texts: Iterable[str]) -> Iterator[str]:
         yield from (reference.name for reference in found if reference.root == "inputs")
 
 
-def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
+def _plan_env(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
     for key, text in plan.env.items():
         field = f"{prefix}env.{printable(key)}"
         try:
@@ -201,6 +188,8 @@ def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
                 if reference.root not in {"inputs", "secrets", "row"}:
                     message = "the environment of all steps may refer to inputs and secrets only"
                     yield FieldError(field, "reference_order", message)
+                elif reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
+                    yield FieldError(field, *wrong)
         except BadReference as error:
             yield FieldError(field, "bad_reference", error.message)
 
@@ -242,8 +231,8 @@ def _wrong(
 ) -> tuple[str, str] | None:
     """The broken rule and a sentence."""
     match reference.root:
-        case "steps":
-            return before.wrong(reference.name, step.name)
+        case "steps" | "row":
+            return before.wrong(reference, step.name)
         case "inputs" if inputs is not None and reference.name not in inputs:
             known = f"; known: {', '.join(map(shown, sorted(inputs)[:20]))}" if inputs else ""
             return "unknown_input", f"there is no input '{shown(reference.name)}'{known}"
@@ -259,7 +248,9 @@ def _wrong(
 class _Before:
     """Which steps have certainly ended before another starts. Sets of steps are bits of one integer, built once."""
 
-    def __init__(self, plan: Plan, order: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, order: Sequence[str], columns: frozenset[str] | None) -> None:
+        self.columns = columns
+        """What the row of a lane has; None: nobody knows yet."""
         self._plan = plan
         self._places = {step.name: place for place, step in enumerate(plan.steps)}
         self._ancestors: dict[str, int] = {}
@@ -270,8 +261,13 @@ class _Before:
                     bits |= self._ancestors[need] | 1 << self._places[need]
                 self._ancestors[name] = bits
 
-    def wrong(self, name: str, step: str) -> tuple[str, str] | None:
-        """What is wrong with `step` using the outputs of `name`."""
+    def wrong(self, reference: Reference, step: str) -> tuple[str, str] | None:
+        """What is wrong with `step` using the row, or the outputs of another step."""
+        if reference.root == "row":
+            return wrong_column(reference.name, self.columns)
+        return self._wrong_step(reference.name, step)
+
+    def _wrong_step(self, name: str, step: str) -> tuple[str, str] | None:
         if name not in self._places:
             return "unknown_step", _unknown(name, self._places)
         if name == step:

@@ -33,9 +33,9 @@ class Cancelling:
             for _ in range(ROUNDS):
                 found = (
                     await self._end_queued(who, mark)
-                    or await self._queue_marked(who, mark)
                     or await self._mark_running(who, mark)
                     or await self._leave_tombstone(who, mark)
+                    or await self._queue_marked(who, mark)
                 )
                 if found is not None:
                     return found

@@ -61,6 +61,7 @@ def test_each_row_is_a_lane_and_one_summary_counts_them(cadenza):
     text = get(cadenza, f"/v1/executions/{lanes[6]['_id']}/logs")["items"][0]["text"]
     assert text == "row 7 hello\n"
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
+    a_sub_plan_gives_its_outputs_and_its_failure(cadenza)
 
 
 def test_a_parent_that_is_killed_starts_no_lane_twice(cadenza, tmp_path):
@@ -92,9 +93,7 @@ def test_a_parent_that_is_killed_starts_no_lane_twice(cadenza, tmp_path):
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
 
 
-def test_a_sub_plan_gives_its_outputs_and_its_failure(cadenza):
-    cadenza.service("gateway")
-    cadenza.service("executor")
+def a_sub_plan_gives_its_outputs_and_its_failure(cadenza):
     made = """echo '{"v": "${{ inputs.what }}-1"}' >> "$CADENZA_OUTPUT" """
     parent = cadenza.submit(
         sub_plan(shell(made, "make"), inputs={"what": "${{ inputs.x }}"}),

@@ -71,6 +71,7 @@ def test_an_approval_outlives_its_executor(cadenza):
     assert audit.find_one({"action": "step.approve"})["details"]["comment"] == "fine"
 
 
+@pytest.mark.chaos
 def test_a_rejection_and_silence_end_a_step_with_reasons_of_their_own(cadenza):
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__REST_AFTER_SECONDS="0.2")
@@ -118,6 +119,7 @@ def test_an_event_is_heard_before_and_after_the_wait_and_by_all_who_wait(cadenza
     check_invariants(cadenza, [early, *late])
 
 
+@pytest.mark.chaos
 def test_an_event_reaches_a_run_that_stays_with_its_owner(cadenza, tmp_path):
     cadenza.service("gateway")
     cadenza.service("executor")
@@ -139,6 +141,7 @@ def test_an_event_reaches_a_run_that_stays_with_its_owner(cadenza, tmp_path):
     assert (document["status"], document["epoch"]) == ("completed", 1)
 
 
+@pytest.mark.chaos
 def test_a_long_backoff_keeps_no_slot(cadenza, tmp_path):
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__RUN_SLOTS="1", EXECUTOR__REST_AFTER_SECONDS="0.5")
@@ -158,6 +161,7 @@ def test_a_long_backoff_keeps_no_slot(cadenza, tmp_path):
     check_invariants(cadenza, [tried, other])
 
 
+@pytest.mark.chaos
 def test_the_time_that_a_run_waits_is_not_its_own(cadenza):
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__REST_AFTER_SECONDS="0.2")

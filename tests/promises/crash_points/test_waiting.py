@@ -7,7 +7,7 @@ from tests.promises.crash_points.harness import MORE, QUICK
 from tests.promises.crash_points.table import WAITING
 
 pytestmark = [pytest.mark.breaks, pytest.mark.slow, pytest.mark.timeout(600)]
-EACH_TIME = 4
+EACH_TIME = 3
 
 
 @pytest.mark.parametrize("more", MORE)
