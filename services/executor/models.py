@@ -27,6 +27,7 @@ class StepRecord:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     """Where the output lies when it was too large for the document."""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ class RunScope:
     stop: asyncio.Event
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
-    """Outputs of completed steps, by name."""
+    """Outputs of steps that have ended, by name."""
+    cut: str = "cancelled"
+    """The reason of a step that was ended by `stop`."""
 
     @property
     def processes(self) -> str:

@@ -34,6 +34,7 @@ from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
+from services.executor.room import a_place_in
 from services.executor.scope import RunParts, RunScope
 from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
 from shared.observability.instruments import STEPS
@@ -61,8 +62,8 @@ class StepRun:
         while True:
             number += 1
             attempt = self._journal.attempt(number)
-            async with self._parts.room:
-                if self._scope.stop.is_set():
+            async with a_place_in(self._parts.room, self._scope.stop) as inside:
+                if not inside:
                     return await self._ended(None, StepEnd("skipped", "run_stopped"))
                 await self._journal.step_started(
                     self._id, attempt, durable=not self._step.idempotent
@@ -85,6 +86,8 @@ class StepRun:
         return named if named in self._parts.commands else "unknown"
 
     async def _ended(self, attempt: str | None, end: StepEnd) -> StepEnd:
+        if end.status == "cancelled":
+            end = replace(end, reason=self._scope.cut)
         await self._journal.step_finished(self._id, attempt, end)
         return end
 

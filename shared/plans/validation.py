@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.command_types import check_commands
+from shared.plans.flow_rules import check_flow
 from shared.plans.json_values import (
     MAX_DEPTH,
     beyond_limits,
@@ -22,6 +23,7 @@ from shared.plans.json_values import (
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
 from shared.plans.rules import (
+    check_conditions,
     check_environment,
     check_graph,
     check_inputs,
@@ -79,12 +81,14 @@ def check_plan(
     if errors:
         return errors
     order = topological(plan)
-    errors = check_graph(plan, prefix, order)
+    errors = check_graph(plan, prefix, order) + check_flow(plan, prefix)
     broken_graph = bool(errors)
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs)
+    if not broken_graph:
+        errors += check_conditions(plan, prefix, order, inputs=inputs)
     return errors
 
 

@@ -11,7 +11,7 @@ StepStatus = Literal["completed", "failed", "timed_out", "cancelled"]
 class Outcome:
     """The end of one try.
 
-    `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
+    `reason` is a stable word: `nonzero_exit, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
     """
 

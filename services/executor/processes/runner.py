@@ -206,7 +206,7 @@ def _verdict(end: Exit, stopped_by: str | None) -> tuple[StepStatus, str | None,
         case _, Exit(code=0):
             return "completed", None, None
         case _, Exit(code=int(code)):
-            return "failed", "exit_code", f"ended with exit code {code}"
+            return "failed", "nonzero_exit", f"ended with exit code {code}"
         case _, Exit(signal=int(number)):
             return "failed", "signal", f"ended by signal {number} ({_name(number)})"
     return "failed", "start_failed", "its exit status was taken by somebody else"

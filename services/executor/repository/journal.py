@@ -268,6 +268,7 @@ class MongoJournal:
 
     async def _read(self) -> list[dict[str, Any]]:
         fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]
+        fields.append("reason")
         async with translated():
             cursor = self._stores.steps.find(
                 {"execution_id": self._claim.id, "tenant": self._claim.tenant}, fields

@@ -18,6 +18,7 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         tries=len(document.get("attempts") or ()),
         output=document.get("output") or {},
         output_uri=document.get("output_uri"),
+        reason=document.get("reason"),
     )
 
 
