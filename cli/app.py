@@ -14,6 +14,8 @@ from cli.commands import (
     extract,
     logs,
     migrate,
+    plan,
+    rerun,
     run,
     scan,
     simulate,
@@ -48,6 +50,8 @@ app.command(rich_help_panel=SANDBOX)(up.up)
 app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
 app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
+app.command(rich_help_panel=RUNS)(plan.plan)
+app.command(rich_help_panel=RUNS)(rerun.rerun)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)

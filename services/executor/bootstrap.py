@@ -18,6 +18,7 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.recorded import MongoRecordedSteps
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -105,7 +106,7 @@ def build_app(
             health,
             executor,
             loop,
-            Intake(parts.work, objects),
+            Intake(parts.work, objects, MongoRecordedSteps(mongo.database)),
             publisher,
             mongo.database,
         ),

@@ -13,6 +13,8 @@ import structlog
 from services.executor import plans
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
+from services.executor.ports import RecordedSteps
+from services.executor.reruns import as_rerun
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
 from shared.work.ports import Added, NewItem, Work
@@ -31,8 +33,9 @@ class Request:
 class Intake:
     """Turns accepted requests into queued runs."""
 
-    def __init__(self, work: Work, objects: ObjectStore) -> None:
+    def __init__(self, work: Work, objects: ObjectStore, recorded: RecordedSteps) -> None:
         self._work = work
+        self._recorded = recorded
         self._objects = objects
 
     async def queue(self, requests: Sequence[Request], *, start: int = 0) -> list[Added]:
@@ -53,9 +56,13 @@ class Intake:
         return outcome
 
     async def _item(self, request: Request) -> NewItem:
-        return new_run(
+        item = new_run(
             request.event, await self._plan(request.event), traceparent=request.traceparent
         )
+        if (rerun := request.event.rerun) is None:
+            return item
+        recorded = await self._recorded.ended_steps(item.tenant, rerun.of, rerun.reuse)
+        return as_rerun(item, rerun, recorded)
 
     async def _plan(self, request: RunRequested) -> dict[str, Any] | None:
         if request.stored_plan is None:

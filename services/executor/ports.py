@@ -1,7 +1,7 @@
 """What the executor's use cases need from outside. The MongoDB side is `repository.py`."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
 from shared.work.ports import Claim
@@ -57,3 +57,13 @@ class Journals(Protocol):
     """Opens a journal for a claim. Raises LostLease when it is no longer held."""
 
     def of(self, claim: Claim) -> Journal: ...
+
+
+class RecordedSteps(Protocol):
+    """What is recorded of steps of runs that have ended."""
+
+    async def ended_steps(
+        self, tenant: str, execution_id: str, numbers: Sequence[int]
+    ) -> Mapping[int, Mapping[str, Any]]:
+        """Those of the numbered steps that are there and went well, as documents."""
+        ...

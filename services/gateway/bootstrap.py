@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.graphs import PlanReader
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -18,7 +19,8 @@ from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
-from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.reruns import Reruns
+from services.gateway.routes import details, events, executions, extractions, plans, scans, webhooks
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -104,7 +106,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, accepted, hub),
+            *_run_routers(runs, reader, views, accepted, hub, store),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
         ],
         authenticator=authenticator,
@@ -173,12 +175,21 @@ def _run_routers(
     views: MongoExecutions,
     accepted: AcceptedEvents,
     hub: Hub,
+    store: ObjectStore,
 ) -> list[APIRouter]:
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
+        plans.build_router(*_plans(runs, reader, views, store)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _plans(
+    runs: RunRequests, reader: ExecutionReader, views: MongoExecutions, store: ObjectStore
+) -> tuple[PlanReader, Reruns]:
+    reader_of_plans = PlanReader(reader, views, store)
+    return reader_of_plans, Reruns(runs, reader, reader_of_plans, views)
 
 
 def _bounds(group: GatewayGroup) -> Bounds:

@@ -17,9 +17,11 @@ from shared.errors import CadenzaError
 from shared.views.executions import (
     ArtifactView,
     ExecutionHistory,
+    ExecutionSummary,
     ExecutionView,
     LogView,
     StepHistory,
+    StepState,
 )
 from shared.views.extractions import ExtractionView
 from shared.views.scans import ScanView
@@ -125,6 +127,16 @@ class Executions(Protocol):
     ) -> Page: ...
 
     async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
+
+    async def step_states(self, tenant: str, execution_id: str) -> Sequence[StepState]:
+        """All steps in plan order."""
+        ...
+
+    async def family(self, tenant: str, first: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def newest_of(self, tenant: str, first: str) -> ExecutionSummary | None:
+        """The newest rerun of the row; None when there is none."""
+        ...
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

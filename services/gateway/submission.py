@@ -15,7 +15,7 @@ from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from services.gateway.reading import ExecutionReader
 from shared.clock import Clock
-from shared.events.run import RunControl, RunRequested, StoredPlan
+from shared.events.run import Rerun, RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
 from shared.objects.ports import ObjectStore
 from shared.plans.rules import topological
@@ -58,12 +58,16 @@ class RunRequests:
         *,
         size: int,
         idempotency_key: str | None = None,
+        rerun: Rerun | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`.
+        Raises InvalidRequest, KeyReused, StorageUnavailable.
+        """
         if size > ASIDE_BYTES:
-            asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
+            asked_hash = await asyncio.to_thread(_checked, body, asked or body, requester.tenant)
         else:
-            asked_hash = _checked(body, requester.tenant)
+            asked_hash = _checked(body, asked or body, requester.tenant)
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(
@@ -79,17 +83,18 @@ class RunRequests:
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
             content_hash=asked_hash,
+            rerun=rerun,
         )
-        asked = Asked(
+        accepting = Asked(
             event=event,
             subject=execution_id,
             content_hash=asked_hash,
             actor=requester.user,
-            action="execution.submit",
+            action="execution.rerun" if rerun else "execution.submit",
             accepted_at=now,
             idempotency_key=idempotency_key,
         )
-        return await self._accept(asked, stored)
+        return await self._accept(accepting, stored)
 
     async def cancel(self, execution_id: str, requester: Requester, *, reason: str | None) -> str:
         """Ask for the end of a run; returns its present status. Raises NotFound, AlreadyEnded."""
@@ -158,7 +163,7 @@ class RunRequests:
         return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _checked(body: Mapping[str, Any], tenant: str) -> str:
-    """The hash of a good body. Raises InvalidRequest."""
+def _checked(body: Mapping[str, Any], asked: Mapping[str, Any], tenant: str) -> str:
+    """The hash of what was asked, with a good body. Raises InvalidRequest."""
     validate_submission(body)
-    return content_hash(tenant, body)
+    return content_hash(tenant, asked)

@@ -73,6 +73,12 @@ class Condition:
             yield node
             todo += _parts(node)
 
+    def looks_at(self) -> set[str]:
+        """The steps whose outputs or status it reads."""
+        named = {node.step for node in self.nodes() if isinstance(node, State) and node.step}
+        values = (node.reference for node in self.nodes() if isinstance(node, Value))
+        return named | {reference.name for reference in values if reference.root == "steps"}
+
     def judges(self) -> tuple[bool, frozenset[str]]:
         """Whether it looks at the run's status, and at the status of which steps: what they mean is for it to say."""
         states = [node for node in self.nodes() if isinstance(node, State)]

@@ -4,7 +4,7 @@ Every query carries the tenant. Transitions have the form of pending events, so 
 again from its documents: `event_of` gives, for a transition, the very event that was published (same id, same content).
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -59,6 +59,9 @@ class ExecutionSummary(View):
     completed_at: Moment | None = None
     duration_ms: int | None = None
     rerun_of: str | None = None
+    """The execution that this one repeats, in whole or from some step on."""
+    family_id: str | None = None
+    """The first of a row of reruns; None for a run that is none."""
     parent_id: str | None = None
 
 
@@ -97,16 +100,21 @@ class StepHistory(View):
     transitions: list[TransitionView] = Field(default_factory=list)
 
 
-class StepView(View):
-    """One step of a run."""
+class StepState(View):
+    """How a step of a run stands."""
 
-    execution_id: str
     step_id: int
     """Place in the plan, from 1."""
     step_name: str
-    step_version: str | None = None
     status: str
     reason: str | None = None
+
+
+class StepView(StepState):
+    """One step of a run."""
+
+    execution_id: str
+    step_version: str | None = None
     started_at: Moment | None = None
     completed_at: Moment | None = None
     duration_ms: int | None = None
@@ -120,9 +128,14 @@ class StepView(View):
     metadata: dict[str, Any] = Field(default_factory=dict)
     """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
+    reused_from: str | None = None
+    """The execution in which it ran, when this one took its result over."""
 
 
-def settled(step: StepView, run: ExecutionSummary) -> StepView:
+S = TypeVar("S", bound=StepState)
+
+
+def settled(step: S, run: ExecutionSummary) -> S:
     """The step as it stands once its run has ended without an owner (cancelled while queued, workers lost, expired):
     nobody writes it any more, so what never began was skipped, and what was running ended with the run.
     """

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.executor.commands.reasons import GROUPS, REASONS
+from shared.plans import skips
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("services/executor", "shared/work")
@@ -82,20 +83,15 @@ def codes() -> dict[str, str]:
 
 
 def constants() -> set[str]:
-    from services.executor.planning import strategies
-
     return {
-        strategies.CONDITION_FALSE,
-        strategies.UPSTREAM_FAILED,
-        strategies.UPSTREAM_SKIPPED,
-        strategies.NOT_NEEDED,
-        strategies.RUN_STOPPED,
+        value for name, value in vars(skips).items() if name.isupper() and isinstance(value, str)
     }
 
 
 def test_every_reason_is_listed():
     missing = {word: place for word, place in {**codes(), **used()}.items() if word not in REASONS}
     assert not missing, f"add them to services/executor/commands/reasons.py: {missing}"
+    assert constants()
     assert constants() <= set(REASONS)
 
 

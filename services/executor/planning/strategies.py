@@ -17,16 +17,16 @@ from typing import Literal
 from services.executor.planning.wiring import Turn, Wiring
 from shared.plans.conditions import ConditionError
 from shared.plans.plan import Plan, Step
+from shared.plans.skips import (
+    CONDITION_FALSE,
+    NOT_NEEDED,
+    RUN_STOPPED,
+    UPSTREAM_FAILED,
+    UPSTREAM_SKIPPED,
+    is_good,
+)
 
 RunStatus = Literal["completed", "failed", "cancelled"]
-
-CONDITION_FALSE = "condition_false"
-UPSTREAM_FAILED = "upstream_failed"
-UPSTREAM_SKIPPED = "upstream_skipped"
-NOT_NEEDED = "fallback_not_needed"
-RUN_STOPPED = "run_stopped"
-BY_PLAN = frozenset({CONDITION_FALSE, UPSTREAM_SKIPPED, NOT_NEEDED})
-"""Why a step is skipped because the plan says so: this fails nothing."""
 
 _WORST_FIRST = ("failed", "timed_out")
 _ENDED = frozenset({"completed", "failed", "timed_out", "cancelled", "skipped"})
@@ -236,7 +236,7 @@ class Schedule:
         status, reason = self._ended[name]
         by = self._wiring.fallback.get(name)
         if by is None or (by in self._ended and status not in _WORST_FIRST):
-            self._settle(name, good=_went_well(status, reason))
+            self._settle(name, good=is_good(status, reason))
         elif by in self._settled:
             self._judge(name, by)
         elif by not in self._ended and status in _WORST_FIRST and self._stopped is None:
@@ -248,7 +248,7 @@ class Schedule:
     def _pass_over(self, by: str, name: str) -> None:
         """The fallback does not run: the step went well, or never ran, or the run is being stopped."""
         status, reason = self._ended[name]
-        if _went_well(status, reason):
+        if is_good(status, reason):
             self._skip(by, f"'{name}' did not fail", NOT_NEEDED)
         elif status == "skipped":
             self._skip(by, f"'{name}' did not run", reason or UPSTREAM_FAILED)
@@ -305,10 +305,6 @@ class Schedule:
         self._ended[name] = ("skipped", code)
         self._skipped.append(SkippedStep(self._wiring.steps[name], reason, code))
         self._due.append(name)
-
-
-def _went_well(status: str, reason: str | None) -> bool:
-    return status == "completed" or (status == "skipped" and reason in BY_PLAN)
 
 
 def _told(names: Sequence[str]) -> str:

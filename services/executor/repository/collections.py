@@ -32,6 +32,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index([("family_id", 1)], partial={"family_id": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(
@@ -41,6 +42,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("execution_id", 1), ("step_id", 1)], unique=True),
             Index([("tenant", 1), ("status", 1), ("started_at", -1)]),
             Index([("tenant", 1), ("step_name", 1), ("started_at", -1)]),
+            Index([("output_uri", 1)], partial={"output_uri": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(LOGS, indexes=(Index([("execution_id", 1), ("chunk", 1)]),)),

@@ -90,10 +90,11 @@ class MongoJournal:
 
     async def open(self, names: Sequence[str]) -> list[StepRecord]:
         self._names = names
-        if self._claim.epoch == 1:
+        if self._claim.epoch == 1 and self._claim.document.get("rerun_of") is None:
             return []  # the first owner finds every step as it was queued
-        await self._patiently(self._stamp)
-        await self._patiently(self._fence_logs)
+        if self._claim.epoch > 1:
+            await self._patiently(self._stamp)
+            await self._patiently(self._fence_logs)
         documents = await self._patiently(self._read)
         lost = [doc for doc in documents if doc["status"] == "running" and _is_open(doc)]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))

@@ -6,6 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.models import Page, Requester
+from shared.views.executions import ExecutionSummary
 from shared.web.auth import Principal
 from shared.web.connection import client_ip, user_agent
 
@@ -37,6 +38,28 @@ class AcceptedRun(Answer):
     links: dict[str, str] = Field(
         examples=[{"self": f"/v1/executions/{EXECUTION_ID}"}],
     )
+
+
+class AcceptedRerun(AcceptedRun):
+    """The rerun is durable and will be executed."""
+
+    rerun_of: str = Field(examples=[EXECUTION_ID])
+    reused: int = Field(examples=[3])
+    """How many steps are taken over instead of run again."""
+
+
+class FamilyAnswer(Answer):
+    """A run with all its reruns, folded into one result: that of the newest."""
+
+    family_id: str = Field(examples=[EXECUTION_ID])
+    """The first run."""
+    status: str = Field(examples=["completed"])
+    """Of the newest run; the status of each run itself never changes."""
+    reason: str | None = None
+    newest_id: str = Field(examples=[EXECUTION_ID])
+    items: list[ExecutionSummary]
+    """The runs, oldest first."""
+    next_cursor: str | None = None
 
 
 class AcceptedScan(Answer):
@@ -73,7 +96,7 @@ def requester(request: Request, caller: Principal) -> Requester:
 def run_links(execution_id: str) -> dict[str, str]:
     """Where to go on from a run."""
     here = f"/v1/executions/{execution_id}"
-    parts = ("steps", "artifacts", "metrics", "logs", "events", "cancel")
+    parts = ("steps", "artifacts", "metrics", "logs", "events", "plan", "family", "rerun", "cancel")
     return {"self": here} | {part: f"{here}/{part}" for part in parts}
 
 

@@ -148,3 +148,18 @@ async def test_stopped_in_between_nothing_is_left_that_nobody_finds(archive, mon
     assert "executions" in await archive.left(old)
     await archive.retention.sweep()
     assert await archive.left(old) == set()
+
+
+async def test_bytes_that_a_rerun_took_over_stay_as_long_as_it_refers_to_them(archive):
+    old = await archive.run(400)
+    free = await archive.run(400)
+    young = await archive.run(10)
+    taken = await archive.database.execution_artifacts.find_one({"execution_id": old})
+    steps = archive.database.execution_steps
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": taken["storage_path"]}})
+    await archive.retention.sweep()
+    assert {"report", "execution_artifacts", "executions"} <= await archive.left(old)
+    assert await archive.left(free) == set()
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": None}})
+    await archive.retention.sweep()
+    assert await archive.left(old) == set()

@@ -26,6 +26,11 @@ class Letters:
         self.reasons.append(headers["dlq-reason"])
 
 
+class NothingRecorded:
+    async def ended_steps(self, _tenant, _execution_id, _numbers):
+        return {}
+
+
 @pytest.fixture
 def store():
     return MemoryStore()
@@ -39,7 +44,7 @@ def letters():
 @pytest.fixture
 def handle(store, letters, tmp_path):
     work = MemoryWork(work_queue(ExecutorGroup()), owner="one", store=store)
-    intake = Intake(work, LocalStore(tmp_path))
+    intake = Intake(work, LocalStore(tmp_path), NothingRecorded())
     return run_requested.build(intake, DeadLetters(letters), free=lambda: 1, wake=lambda: None)
 
 

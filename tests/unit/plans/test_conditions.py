@@ -209,6 +209,11 @@ def test_five_thousand_conditions_take_less_than_a_second():
         for n in range(1, 5_000)
     ]
     plan = {"name": "p", "strategy": {"type": "dependency_graph"}, "steps": steps}
+    assert min(_cpu_seconds(plan) for _ in range(3)) < 1.0
+
+
+def _cpu_seconds(plan):
+    read_condition.cache_clear()
     begun = time.process_time()
     validate_plan(plan)
-    assert time.process_time() - begun < 1.0
+    return time.process_time() - begun

@@ -4,10 +4,11 @@ import random
 
 import pytest
 
-from services.executor.planning.strategies import BY_PLAN, Schedule
+from services.executor.planning.strategies import Schedule
 from shared.plans.conditions import ConditionError, Facts, read_condition
 from shared.plans.references import Values
 from shared.plans.rules import topological
+from shared.plans.skips import BY_PLAN
 from shared.plans.validation import validate_plan
 
 GRAPH = {"type": "dependency_graph"}
