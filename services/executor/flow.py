@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
+from services.executor.models import StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.scope import RunScope
 from shared.plans.conditions import Facts, read_condition
@@ -22,6 +23,11 @@ def holds(
     return read_condition(step.when).holds(Facts(values, steps=steps, run=run))
 
 
+def has_begun(record: StepRecord) -> bool:
+    """Whether a former owner had started the step."""
+    return record.started or record.tries > 0
+
+
 def stand_in(schedule: Schedule, scope: RunScope) -> None:
     """From here on the outputs of a step that failed are those of the fallback that stood in for it."""
     for name, by in schedule.covered.items():
@@ -37,7 +43,7 @@ class Cleanup:
         self.scope = replace(scope, stop=asyncio.Event(), cut="cleanup_timeout")
 
     def begin(self) -> None:
-        """The run is being stopped."""
+        """The run is being stopped and nothing but clean-up is left of it."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._seconds, self.scope.stop.set)

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from services.executor.flow import Cleanup, holds, stand_in
+from services.executor.flow import Cleanup, has_begun, holds, stand_in
 from services.executor.models import STEP_FINAL, RunEnd, StepEnd, StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.ports import Journal
@@ -63,7 +63,8 @@ class Run:
         schedule = Schedule(
             self._scope.plan,
             finished,
-            reasons={name: record.reason for name, record in records.items()},
+            reasons={n: r.reason for n, r in records.items()} | dict.fromkeys(lost, "lost_worker"),
+            begun=any(has_begun(record) for record in records.values()),
             decide=lambda step: self._is_due(step, schedule, records),
         )
         while True:
@@ -85,7 +86,7 @@ class Run:
     def _is_due(self, step: Step, schedule: Schedule, records: Mapping[str, StepRecord]) -> bool:
         """Whether the condition of a step holds; one that had begun under a former owner goes on."""
         record = records.get(step.name)
-        if record is not None and (record.started or record.tries):
+        if record is not None and has_begun(record):
             return True
         run = self._stopped.status if self._stopped else schedule.so_far
         return holds(step, self._scope, steps=schedule.states, run=run)
@@ -112,6 +113,7 @@ class Run:
     def _heed_stop(self, schedule: Schedule) -> None:
         if self._stopped is not None:
             schedule.stop(self._stopped.reason or "stopped")
+            self._time_cleanup()
 
     async def _end_lost(self, records: Mapping[str, StepRecord]) -> dict[str, str]:
         """A step that may not run twice and had begun under a lost worker ends here."""
@@ -159,6 +161,11 @@ class Run:
         if self._stopped is None:
             self._stopped = end
             self._scope.stop.set()
+            self._time_cleanup()
+
+    def _time_cleanup(self) -> None:
+        """Its time counts from when nothing else of the run is left."""
+        if all(step.always for step in self._tasks.values()):
             self._cleanup.begin()
 
     async def _end_tasks(self) -> None:

@@ -24,13 +24,13 @@ Wrong = Callable[[Reference, Step], tuple[str, str] | None]
 
 def check_flow(plan: Plan, prefix: str) -> list[FieldError]:
     """Clean-up steps and fallbacks stand where they mean something."""
+    if not any(step.always or step.fallback for step in plan.steps):
+        return []
     steps = {step.name: step for step in plan.steps}
     owners: dict[str, str] = {}
     for step in plan.steps:
         if step.fallback:
             owners.setdefault(step.fallback, step.name)
-    if not owners and not any(step.always for step in plan.steps):
-        return []
     return first(
         FieldError(f"{prefix}steps[{place}].{field}", rule, message)
         for place, step in enumerate(plan.steps)

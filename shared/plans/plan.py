@@ -116,7 +116,7 @@ class Plan(PlanPart):
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
     cleanup_seconds: float = Field(60.0, gt=0, le=3600)
-    """How long `always` steps may take, all together, after a cancel or the run's timeout."""
+    """How long `always` steps may take, all together, once a cancel or the run's timeout has ended all others."""
     labels: Labels = Field(default_factory=dict, max_length=64)
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
 

@@ -133,11 +133,11 @@ async def test_the_plan_as_a_graph(gateway):
 
 
 async def test_a_family_is_told_from_any_of_its_runs(gateway):
-    first = await an_ended_run(gateway)
-    members = [
-        an_execution(rerun_of=first, family_id=first, status=s) for s in ("failed", "completed")
-    ]
-    second, third = await store(gateway, "executions", *members)
+    first, second, third = sorted(new_id() for _ in range(3))  # of one millisecond, maybe
+    await an_ended_run(gateway, _id=first)
+    kin = {"rerun_of": first, "family_id": first}
+    members = [an_execution(_id=second, status="failed", **kin), an_execution(_id=third, **kin)]
+    await store(gateway, "executions", *members)
     for one in (first, second, third):
         family = (await gateway.client.get(f"/v1/executions/{one}/family")).json()
         assert (family["family_id"], family["newest_id"]) == (first, third)

@@ -136,7 +136,7 @@ def test_a_cancelled_run_cleans_up_starts_nothing_else_and_stays_cancelled(caden
         shell(f"echo clean >> {mark}", "clean", needs=["b"], always=True),
         shell("sleep 60", "late", needs=["b"], always=True),
         strategy=GRAPH,
-        cleanup_seconds=1.5,
+        cleanup_seconds=4,
     )
     cadenza.until(mark.exists, what="the first step to start")
     with cadenza.client() as client:

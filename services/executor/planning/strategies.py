@@ -58,7 +58,7 @@ class RunResult:
 
 
 class Schedule:
-    """The state of one run's plan. `reasons` belong to `finished`."""
+    """The state of one run's plan. `reasons` belong to `finished`; `begun`: a former owner had started something."""
 
     def __init__(
         self,
@@ -66,10 +66,12 @@ class Schedule:
         finished: Mapping[str, str] | None = None,
         *,
         reasons: Mapping[str, str | None] | None = None,
+        begun: bool = False,
         decide: Decide = lambda _step: True,
     ) -> None:
         self._wiring = wiring = Wiring(plan)
         self._decide = decide
+        self._begun = begun
         self._ended: dict[str, tuple[str, str | None]] = {}
         self._running: set[str] = set()
         self._settled: set[str] = set()
@@ -104,6 +106,7 @@ class Schedule:
             if name in self._ended or not self._is_wanted(name):
                 continue
             self._running.add(name)
+            self._begun = True
             out.append(self._wiring.steps[name])
         return out
 
@@ -129,11 +132,8 @@ class Schedule:
         if self._stopped is not None:
             return
         self._stopped = reason
-        begun = bool(self._running) or any(
-            status != "skipped" for status, _ in self._ended.values()
-        )
         for name, step in self._wiring.steps.items():
-            if step.always and begun:
+            if step.always and self._begun:
                 continue
             if name not in self._ended and name not in self._running:
                 self._skip(name, reason, RUN_STOPPED)
@@ -201,6 +201,7 @@ class Schedule:
         """Take over what ended before; skips that follow from it but were not recorded come out of `skipped()`."""
         ended = [name for name in self._wiring.steps if finished.get(name) in _ENDED]
         self._ended.update({name: (finished[name], reasons.get(name)) for name in ended})
+        self._begun = self._begun or any(finished[name] != "skipped" for name in ended)
         self._due.extend(ended)
         self._draw_consequences()
 

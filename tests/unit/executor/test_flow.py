@@ -2,10 +2,14 @@
 
 import asyncio
 import time
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
 from services.executor.models import StepRecord
+from shared.clock import SystemClock
 from tests.builders.runs import a_plan
 from tests.unit.executor.bench import Bench, shell
 
@@ -113,7 +117,7 @@ async def test_clean_up_after_a_cancel_has_a_hard_end(bench):
         shell("sleep 60", "a"),
         shell("trap '' TERM; sleep 60 & wait; sleep 60", "clean", always=True),
         shell("true", "more", always=True),
-        cleanup_seconds=0.5,
+        cleanup_seconds=2,
     )
     task = asyncio.create_task(bench.executor.run(bench.claim(plan)))
     await begun(bench, "a")
@@ -170,6 +174,33 @@ async def test_another_owner_decides_alike_and_goes_on_with_what_had_begun(bench
     assert started(journal) == ["begun", "last"]
     assert journal.text_of("last") == "4\n"
     assert (journal.ended.status, journal.ended.reason) == ("completed", "degraded")
+
+
+async def test_a_run_whose_time_is_over_at_its_next_owner_cleans_up_what_had_begun(bench):
+    bench.journal.epoch = 2
+    bench.journal.records = [StepRecord(1, "a", status="running", started=True, tries=1)]
+    await bench.workspace.start()
+    plan = a_plan(shell("sleep 60", "a"), shell("true", "clean", always=True), timeout_seconds=5)
+    hour_ago = SystemClock().now() - timedelta(hours=1)
+    claim = bench.claim(plan, started_at=hour_ago, accepted_at=hour_ago)
+    await asyncio.wait_for(bench.executor.run(claim), 20)
+    assert bench.journal.ended.status == "timed_out"
+    assert bench.journal.end_of("clean").status == "completed"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_the_example(bench, broken):
+    path = Path(__file__).parents[3] / "examples/30-conditions/plan.yaml"
+    plan = yaml.safe_load(path.read_text("utf-8"))
+    await bench.workspace.start()
+    await bench.executor.run(bench.claim(plan, inputs={"broken": broken, "publish": True}))
+    journal = bench.journal
+    tells = "alarm" if broken else "publish"
+    assert set(started(journal)) == {
+        "shared-database", "own-database", "test", tells, "take-down"
+    }  # fmt: skip
+    assert journal.text_of("take-down") == "removed\n"
+    assert journal.ended.reason == ("step_failed" if broken else "degraded")
 
 
 async def test_a_run_that_waits_for_a_place_can_be_cancelled(bench):
