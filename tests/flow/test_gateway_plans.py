@@ -18,7 +18,9 @@ PLAN = {"name": "p", "inputs": {"n": 1}, "steps": STEPS}
 @pytest.fixture
 async def gateway(mongo_settings, kafka_settings, tmp_path):
     parts = {"sender": RecordingSender()}
-    async with running(mongo_settings, kafka_settings, tmp_path, parts=parts) as it:
+    # Nobody takes the runs up, so there is nothing to reconcile.
+    quiet = {"reconcile_seconds": 3_600}
+    async with running(mongo_settings, kafka_settings, tmp_path, parts=parts, **quiet) as it:
         it.sender = parts["sender"]
         yield it
 
@@ -72,21 +74,21 @@ async def test_a_rerun_asks_for_what_failed_and_names_what_it_takes_over(gateway
     assert audit is not None
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "field"),
-    [
-        ({"from": "c"}, 422, "from"),
-        ({"from": ""}, 422, "from"),
-        ({"form": "start"}, 422, "form"),
-        ({"inputs": {"m": 1}}, 422, "inputs.m"),
-        ({"inputs": 3}, 422, "inputs"),
-    ],
-)
-async def test_what_cannot_be_run_again_so(gateway, body, status, field):
+WRONG = [
+    ({"from": "c"}, "from"),
+    ({"from": ""}, "from"),
+    ({"form": "start"}, "form"),
+    ({"inputs": {"m": 1}}, "inputs.m"),
+    ({"inputs": 3}, "inputs"),
+]
+
+
+async def test_what_cannot_be_run_again_so(gateway):
     run = await an_ended_run(gateway)
-    answer = await gateway.client.post(f"/v1/executions/{run}/rerun", json=body)
-    assert answer.status_code == status, answer.text
-    assert answer.json()["errors"][0]["field"] == field
+    for body, field in WRONG:
+        answer = await gateway.client.post(f"/v1/executions/{run}/rerun", json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"] == field
 
 
 async def test_when_it_cannot_be_run_again(gateway):
