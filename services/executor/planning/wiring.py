@@ -58,7 +58,11 @@ class Wiring:
         return self._place[name], behind
 
     def tolerates(self, name: str, cause: str) -> bool:
-        """Whether the step may start although `cause` did not complete: its condition says what that means."""
+        """Whether the step may start although `cause` did not complete: its condition says what that means. A fallback
+        may where its step may.
+        """
+        while name in self.stands_in_for:
+            name = self.stands_in_for[name]
         if self.steps[name].always:
             return True
         of_run, of_steps = self._judges.get(name, (False, ()))

@@ -198,6 +198,19 @@ def test_fallbacks_in_a_row():
     assert play.codes == {"z": "upstream_failed"}
 
 
+def test_a_step_that_runs_after_a_failure_keeps_its_fallback():
+    plan = a_plan(
+        a_step("a"),
+        a_step("alarm", when="run.status == 'failed'", fallback="louder"),
+        a_step("louder"),
+        strategy={"type": "serial"},
+    )
+    play = Play(plan, ends={"a": "failed", "alarm": "failed"}).to_the_end()
+    assert play.started == ["a", "alarm", "louder"]
+    assert play.schedule.covered == {"alarm": "louder"}
+    assert play.result == ("failed", "step_failed")
+
+
 def test_no_fallback_runs_after_a_stop():
     plan = a_plan(a_step("a", fallback="f"), a_step("f"))
     play = Play(plan, ends={"a": "failed"})
