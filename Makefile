@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
-GENERATORS := services.executor.commands.reference shared.kafka.reference shared.observability.reference cli.reference
+GENERATORS := services.executor.commands.reference services.executor.commands.reasons_page shared.kafka.reference shared.observability.reference cli.reference
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 TESTS ?= tests
 # Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB).

@@ -17,7 +17,9 @@ from cli.commands import (
     lanes,
     logs,
     migrate,
+    plan,
     queue,
+    rerun,
     retention,
     run,
     scan,
@@ -57,6 +59,8 @@ app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(apps.app, name="apps", rich_help_panel=RUNS)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=RUNS)
+app.command(rich_help_panel=RUNS)(plan.plan)
+app.command(rich_help_panel=RUNS)(rerun.rerun)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)

@@ -37,6 +37,7 @@ from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, LINES, STEPS, WAKES
 from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.kin import MongoKin
+from services.executor.repository.recorded import MongoRecordedSteps
 from services.executor.repository.schedules import MongoTimetable
 from services.executor.repository.workers import MongoWorkers
 from services.executor.retention import Ages, Retention
@@ -126,7 +127,10 @@ def build_app(
     workers = MongoWorkers(mongo.database)
     web = _web(settings, health)
     keeping = _keeping(group, mongo, objects, clock)
-    intake = Intake(parts.work, objects, keeping, workers, wakes=parts.work.wakes, family=family)
+    recorded = MongoRecordedSteps(mongo.database)
+    intake = Intake(
+        parts.work, objects, keeping, workers, recorded, wakes=parts.work.wakes, family=family
+    )
     resources: list[Resource] = [mongo, publisher, workspace, *clients, *parts.resources, family]
     resources += [_presence(group, owner, workers, parts.work, executor, loop, health), loop]
     resources += _consumers(

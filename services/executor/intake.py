@@ -15,7 +15,9 @@ from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
 from services.executor.family import Family
 from services.executor.keeping import Keeping
+from services.executor.ports import RecordedSteps
 from services.executor.presence import STATE_AFTER, Workers
+from services.executor.reruns import as_rerun
 from shared.events.run import RunControl, RunRequested
 from shared.objects.ports import ObjectStore
 from shared.work.ports import Added, NewItem, Wakes, Work
@@ -40,12 +42,14 @@ class Intake:
         objects: ObjectStore,
         keeping: Keeping,
         workers: Workers,
+        recorded: RecordedSteps,
         *,
         wakes: Wakes | None = None,
         family: Family | None = None,
     ) -> None:
         self._work = work
         self._keeping = keeping
+        self._recorded = recorded
         self._objects = objects
         self._workers = workers
         self._wakes = wakes
@@ -100,9 +104,13 @@ class Intake:
         return "woken"
 
     async def _item(self, request: Request) -> NewItem:
-        return new_run(
+        item = new_run(
             request.event, await self._plan(request.event), traceparent=request.traceparent
         )
+        if (rerun := request.event.rerun) is None:
+            return item
+        recorded = await self._recorded.ended_steps(item.tenant, rerun.of, rerun.reuse)
+        return as_rerun(item, rerun, recorded)
 
     async def _plan(self, request: RunRequested) -> dict[str, Any] | None:
         if request.stored_plan is None:

@@ -53,6 +53,7 @@ class StepRecord:
     retry_at: datetime | None = None
     """No try has begun since the last one failed; the next one begins then."""
     results: Mapping[str, int] | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from services.executor.room import take_place
 from shared.work.ports import Listener
 
 EARLY_SECONDS = 0.05
@@ -103,15 +104,17 @@ def _is_rung(pause: Pause) -> bool:
 
 
 class Place:
-    """A step's place among those that run at the same time; whoever waits leaves it."""
+    """A step's place among those that run at the same time; whoever waits leaves it. Nobody waits for a place once the
+    run is being stopped: what is left to be done then is done without.
+    """
 
-    def __init__(self, room: asyncio.Semaphore) -> None:
+    def __init__(self, room: asyncio.Semaphore, stop: asyncio.Event) -> None:
         self._room = room
-        self._held = False
+        self._stop = stop
+        self.held = False
 
     async def __aenter__(self) -> Self:
-        await self._room.acquire()
-        self._held = True
+        self.held = await take_place(self._room, self._stop)
         return self
 
     async def __aexit__(
@@ -127,10 +130,9 @@ class Place:
         """Without it meanwhile; taken again after, unless the step is given up."""
         self._leave()
         yield
-        await self._room.acquire()
-        self._held = True
+        self.held = await take_place(self._room, self._stop)
 
     def _leave(self) -> None:
-        if self._held:
-            self._held = False
+        if self.held:
+            self.held = False
             self._room.release()

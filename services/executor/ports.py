@@ -140,3 +140,13 @@ class Journals(Protocol):
     """Opens a journal for a claim. Raises LostLease when it is no longer held."""
 
     def of(self, claim: Claim) -> Journal: ...
+
+
+class RecordedSteps(Protocol):
+    """What is recorded of steps of runs that have ended."""
+
+    async def ended_steps(
+        self, tenant: str, execution_id: str, numbers: Sequence[int]
+    ) -> Mapping[int, Mapping[str, Any]]:
+        """Those of the numbered steps that are there and went well, as documents."""
+        ...

@@ -3,8 +3,8 @@
     perform: open the journal → start what the schedule allows → wait for a step or for the end of time → … → finish
 
 The run ends early when somebody cancels it (`cancel`) or when its own time is over; then `stop` is set, what runs is
-ended, what has not begun is skipped. When the lease is lost the task is cancelled: processes are ended and nothing
-more is written.
+ended, what has not begun is skipped, and only clean-up steps still run, for `cleanup_seconds` at most. When the lease
+is lost the task is cancelled: processes are ended and nothing more is written.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from services.executor.flow import Cleanup, has_begun, holds, stand_in
 from services.executor.models import STEP_FINAL, RunEnd, RunWait, StepEnd, StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.ports import Journal
@@ -35,6 +36,7 @@ class Run:
         self._numbers = {step.name: n for n, step in enumerate(scope.plan.steps, start=1)}
         self._tasks: dict[asyncio.Task[StepEnd], Step] = {}
         self._stopped: RunEnd | None = None
+        self._cleanup = Cleanup(scope)
 
     def belongs_to(self, execution_id: str) -> bool:
         """Whether it is a child of this execution, or has it as its root."""
@@ -56,20 +58,28 @@ class Run:
         finally:
             if timer is not None:
                 timer.cancel()
+            self._cleanup.over()
             await self._end_tasks()
 
     async def _perform(self, records: Mapping[str, StepRecord]) -> RunEnd | RunWait:
         lost = await self._end_lost(records)
         finished = {n: r.status for n, r in records.items() if r.status in STEP_FINAL} | lost
         for name, record in records.items():
-            if record.status == "completed":
+            if record.status in STEP_FINAL:
                 self._scope.outputs[name] = await self._recorded_output(record)
-        schedule = Schedule(self._scope.plan, finished)
+        schedule = Schedule(
+            self._scope.plan,
+            finished,
+            reasons={n: r.reason for n, r in records.items()} | dict.fromkeys(lost, "lost_worker"),
+            begun=any(has_begun(record) for record in records.values()),
+            decide=lambda step: self._is_due(step, schedule, records),
+        )
         while True:
-            if self._stopped is not None:
-                schedule.stop(self._stopped.reason or "stopped")
+            self._heed_stop(schedule)
+            stand_in(schedule, self._scope)
+            ready = schedule.ready()
             await self._record_skipped(schedule)
-            for step in schedule.ready():
+            for step in ready:
                 self._start(step, records)
             if not self._tasks:
                 break
@@ -82,11 +92,19 @@ class Run:
         result = schedule.result()
         return RunEnd(result.status, result.reason, result.error)
 
+    def _is_due(self, step: Step, schedule: Schedule, records: Mapping[str, StepRecord]) -> bool:
+        """Whether the condition of a step holds; one that had begun under a former owner goes on."""
+        record = records.get(step.name)
+        if record is not None and has_begun(record):
+            return True
+        run = self._stopped.status if self._stopped else schedule.so_far
+        return holds(step, self._scope, steps=schedule.states, run=run)
+
     def _start(self, step: Step, records: Mapping[str, StepRecord]) -> None:
         run = StepRun(
             step,
             self._numbers[step.name],
-            scope=self._scope,
+            scope=self._cleanup.scope if step.always else self._scope,
             parts=self._parts,
             journal=self._journal,
         )
@@ -98,9 +116,15 @@ class Run:
         bell = self._scope.pauses.bell()
         signals: list[asyncio.Future[Any]] = [*self._tasks, bell]
         await asyncio.wait(signals, return_when=asyncio.FIRST_COMPLETED)
+        self._heed_stop(schedule)
         for task in [task for task in self._tasks if task.done()]:
-            step = self._tasks.pop(task)
-            schedule.finish(step.name, task.result().status)
+            step, end = self._tasks.pop(task), task.result()
+            schedule.finish(step.name, end.status, end.reason)
+
+    def _heed_stop(self, schedule: Schedule) -> None:
+        if self._stopped is not None:
+            schedule.stop(self._stopped.reason or "stopped")
+            self._time_cleanup()
 
     def _resting(self) -> RunWait | None:
         """Nothing of the run runs, and nothing will for a while: from here on wakes have to find it in the database."""
@@ -112,7 +136,8 @@ class Run:
             wake_keys=rest.wake_keys,
             heard=rest.heard,
             steps=rest.steps,
-            told_of_cancel=rest.told_of_cancel,
+            # a cancel is then told to an owner, who runs the clean-up
+            told_of_cancel=rest.told_of_cancel or any(s.always for s in self._scope.plan.steps),
         )
 
     async def _end_lost(self, records: Mapping[str, StepRecord]) -> dict[str, str]:
@@ -135,7 +160,9 @@ class Run:
         await asyncio.gather(
             *(
                 self._journal.step_finished(
-                    self._numbers[skip.step.name], None, StepEnd("skipped", "not_run", skip.reason)
+                    self._numbers[skip.step.name],
+                    None,
+                    StepEnd(skip.status, skip.code, skip.reason),
                 )
                 for skip in skipped
             )
@@ -161,6 +188,12 @@ class Run:
         if self._stopped is None:
             self._stopped = end
             self._scope.stop.set()
+            self._time_cleanup()
+
+    def _time_cleanup(self) -> None:
+        """Its time counts from when nothing else of the run is left."""
+        if all(step.always for step in self._tasks.values()):
+            self._cleanup.begin()
 
     async def _end_tasks(self) -> None:
         """Nothing of the run goes on after it: only reached with tasks when it was cancelled, or all of them pause."""

@@ -72,12 +72,14 @@ class RunScope:
     stop: asyncio.Event
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
-    """Outputs of completed steps, by name."""
+    """Outputs of steps that have ended, by name."""
     claimed: Mapping[str, Any] = field(default_factory=dict)
     """The execution's document when it was claimed."""
     asked: Plan | None = None
     """The plan as it was asked for, when it has rows: `plan` is what stands for all of them then."""
     pauses: Pauses = field(default_factory=Pauses)
+    cut: str = "cancelled"
+    """The reason of a step that was ended by `stop`."""
 
     @property
     def processes(self) -> str:

@@ -19,6 +19,7 @@ from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
 from shared.errors import InvalidRequest, StorageUnavailable
+from shared.objects.ports import ObjectMissing
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
 from shared.plans.rows import steps_of
@@ -99,6 +100,8 @@ class Executor:
             return await run.perform(started_at=claim.document["started_at"], waited=waited)
         except StorageUnavailable as error:
             return RunEnd("failed", error.code, error.message)
+        except ObjectMissing:
+            return RunEnd("failed", "output_gone", "a recorded output of a step is no longer kept")
         finally:
             del self._running[claim.id]
             try:
@@ -120,6 +123,8 @@ class Executor:
             await asyncio.to_thread(self._folders.remove, scope.folder.root)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:
+        if unusable := document.get("unusable"):
+            raise InvalidRequest(unusable)
         raw = document.get("plan")
         if raw is None and document.get("stored_plan"):
             raw = await plans.fetch(self._parts.objects, document["stored_plan"])

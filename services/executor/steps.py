@@ -71,7 +71,7 @@ class StepRun:
             attempt = self._journal.attempt(number)
             if memory is not None and record is not None and record.attempt is not None:
                 attempt = record.attempt  # it goes on
-            async with Place(self._parts.room) as place:
+            async with Place(self._parts.room, self._scope.stop) as place:
                 if memory is None:
                     if self._scope.stop.is_set():
                         return await self._ended(None, StepEnd("skipped", "run_stopped"))
@@ -98,6 +98,8 @@ class StepRun:
         return named if named in self._parts.commands else "unknown"
 
     async def _ended(self, attempt: str | None, end: StepEnd) -> StepEnd:
+        if end.status == "cancelled":
+            end = replace(end, reason=self._scope.cut)
         await self._journal.step_finished(self._id, attempt, end)
         return end
 

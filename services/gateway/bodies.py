@@ -51,6 +51,17 @@ class DecisionBody(Body):
     """For people; stands in the step's outputs."""
 
 
+class RerunBody(Body):
+    """From where to run again; may be left out."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: str = Field("failed", alias="from", min_length=1, max_length=128, examples=["failed"])
+    """`failed`: what did not end well, and what comes after it. `start`: everything. Or the name of a step."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """These replace inputs of the same names; steps that are taken over do not see them."""
+
+
 class ScanBody(Body):
     """What to scan. An empty list means everything that is configured."""
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from services.gateway.apps import Apps
 from services.gateway.decisions import Decisions
+from services.gateway.graphs import PlanReader
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -25,6 +26,7 @@ from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
+from services.gateway.reruns import Reruns
 from services.gateway.routes import (
     apps,
     decisions,
@@ -33,6 +35,7 @@ from services.gateway.routes import (
     executions,
     extractions,
     lanes,
+    plans,
     scans,
     schedules,
     webhooks,
@@ -125,7 +128,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub),
+            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub, store),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
             *_definition_routers(mongo.database, apps_, audit, clock),
             queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
@@ -202,12 +205,14 @@ def _run_routers(
     cases: Cases,
     accepted: AcceptedEvents,
     hub: Hub,
+    store: ObjectStore,
 ) -> list[APIRouter]:
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
         lanes.build_router(reader),
         test_cases.build_router(CaseReader(cases, reader)),
+        plans.build_router(*_plans(runs, reader, views, store)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 
@@ -218,6 +223,13 @@ def _definition_routers(
     """What people keep here by name; this service alone writes it."""
     definitions = Schedules(MongoDefinitions(database), apps_, audit, clock=clock)
     return [apps.build_router(apps_), schedules.build_router(definitions)]
+
+
+def _plans(
+    runs: RunRequests, reader: ExecutionReader, views: MongoExecutions, store: ObjectStore
+) -> tuple[PlanReader, Reruns]:
+    reader_of_plans = PlanReader(reader, views, store)
+    return reader_of_plans, Reruns(runs, reader, reader_of_plans, views)
 
 
 def _bounds(group: GatewayGroup) -> Bounds:

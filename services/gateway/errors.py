@@ -33,6 +33,18 @@ class StillRunning(Conflict):
     code = "in_progress"
 
 
+class NothingToRerun(Conflict):
+    """No step of the execution failed."""
+
+    code = "nothing_failed"
+
+
+class StepsForgotten(Conflict):
+    """What the steps have recorded is no longer kept."""
+
+    code = "steps_forgotten"
+
+
 class BadSignature(Unauthorized):
     """The webhook's signature does not match."""
 

@@ -18,10 +18,12 @@ from shared.errors import CadenzaError
 from shared.views.executions import (
     ArtifactView,
     ExecutionHistory,
+    ExecutionSummary,
     ExecutionView,
     LaneCounts,
     LogView,
     StepHistory,
+    StepState,
     StepView,
 )
 from shared.views.extractions import ExtractionView
@@ -141,6 +143,16 @@ class Executions(Protocol):
 
     async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
         """By its name, or else by its number."""
+        ...
+
+    async def step_states(self, tenant: str, execution_id: str) -> Sequence[StepState]:
+        """All steps in plan order."""
+        ...
+
+    async def family(self, tenant: str, first: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def newest_of(self, tenant: str, first: str) -> ExecutionSummary | None:
+        """The newest rerun of the row; None when there is none."""
         ...
 
     async def artifacts(

@@ -264,6 +264,8 @@ def _planned(request: Accepted) -> ExecutionView:
         labels={**plan.get("labels", {}), **event.labels},
         metadata=event.metadata,
         priority=event.priority,
+        rerun_of=event.rerun and event.rerun.of,
+        family_id=event.rerun and event.rerun.family,
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
         **(event.app.model_dump() if event.app else {}),

@@ -17,7 +17,7 @@ from services.gateway.models import Accepted, Requester
 from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
 from shared.clock import Clock
-from shared.events.run import RunControl, RunRequested, StoredPlan
+from shared.events.run import Rerun, RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
 from shared.objects.ports import ObjectStore
 from shared.plans.rules import topological
@@ -66,11 +66,13 @@ class RunRequests:
         *,
         size: int,
         idempotency_key: str | None = None,
+        rerun: Rerun | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, NotFound (of an app), KeyReused,
-        KeyBusy, StorageUnavailable.
+        """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`.
+        Raises InvalidRequest, NotFound (of an app), KeyReused, KeyBusy, StorageUnavailable.
         """
-        app, written = None, body
+        app, written = None, asked or body
         if "app" in body:
             planned = await self._apps.planned(body, requester.tenant)
             app, body, size = planned.app, planned.submission, planned.size
@@ -98,17 +100,18 @@ class RunRequests:
             queue_timeout_seconds=body.get("queue_timeout_seconds"),
             concurrency=body.get("concurrency"),
             content_hash=asked_hash,
+            rerun=rerun,
         )
-        asked = Asked(
+        accepting = Asked(
             event=event,
             subject=execution_id,
             content_hash=asked_hash,
             actor=requester.user,
-            action="execution.submit",
+            action="execution.rerun" if rerun else "execution.submit",
             accepted_at=now,
             idempotency_key=idempotency_key,
         )
-        return await self._accept(asked, stored)
+        return await self._accept(accepting, stored)
 
     async def cancel(self, execution_id: str, requester: Requester, *, reason: str | None) -> str:
         """Ask for the end of a run; returns its present status. Raises NotFound, AlreadyEnded."""

@@ -28,6 +28,19 @@ class AppRun(BaseModel):
     app_version: str
 
 
+class Rerun(BaseModel):
+    """Which run is repeated, and which of its steps are not run again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    of: str
+    """Its execution id; it has ended."""
+    family: str
+    """The first execution of the row."""
+    reuse: list[int] = Field(default_factory=list)
+    """Numbers of the steps whose recorded ends and outputs are taken over."""
+
+
 class RunRequested(Event):
     """Somebody wants a plan to be run. Sent once the request is durable; `id` is the accepted event's."""
 
@@ -53,6 +66,8 @@ class RunRequested(Event):
     """Its concurrency key, in place of the plan's: `{key, limit, on_conflict}`."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
+    rerun: Rerun | None = None
+    """None: a run of its own."""
 
     def key(self) -> str:
         return self.execution_id

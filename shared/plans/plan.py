@@ -118,6 +118,12 @@ class Step(PlanPart):
     """`type` names the command type; the other keys are its arguments."""
     needs: list[Name] = Field(default_factory=list, max_length=1000)
     """Names of steps that must have completed first (strategy `dependency_graph` only)."""
+    when: str | None = Field(None, min_length=1, max_length=1100)
+    """A condition (`conditions.py`); where it does not hold the step is skipped, which is no failure."""
+    always: bool = False
+    """Clean-up: runs however the steps before it ended, also after a cancel and the run's timeout."""
+    fallback: Name | None = None
+    """Name of a step that stands in when this one fails. It runs for nothing else."""
     input: dict[str, Any] = Field(default_factory=dict)
     """Free-form values, stored with the step and readable as `${{ input.x }}`."""
     env: dict[str, str] = Field(default_factory=dict)
@@ -156,6 +162,8 @@ class Plan(PlanPart):
     concurrency: Concurrency | None = None
     requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
     """Labels that the executor must have, beside those that steps require."""
+    cleanup_seconds: float = Field(60.0, gt=0, le=3600)
+    """How long `always` steps may take, all together, once a cancel or the run's timeout has ended all others."""
     labels: Labels = Field(default_factory=dict, max_length=64)
     data: Table | ArtifactTable | None = None
     """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from shared.errors import FieldError
+from shared.plans.flow_rules import inputs_of_conditions, wrong_conditions
 from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
@@ -97,7 +98,8 @@ def topological(plan: Plan) -> list[str]:
             unmet[dependant] -= 1
             if not unmet[dependant]:
                 order.append(dependant)
-    return order
+    always = {step.name for step in plan.steps if step.always}
+    return sorted(order, key=always.__contains__)  # no other step needs a clean-up step
 
 
 def check_environment(plan: Plan, prefix: str) -> list[FieldError]:
@@ -130,7 +132,7 @@ def check_references(
 ) -> list[FieldError]:
     """Each reference can be read and names something that exists before the step starts."""
     known = None if inputs is None else {*plan.inputs, *inputs}
-    columns = columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
+    columns = _columns(plan, row)
     return first(
         chain(
             _plan_env(plan, prefix, columns),
@@ -153,13 +155,38 @@ def _wrong_references(
                 yield FieldError(field, "bad_reference", error.message)
 
 
+def _columns(plan: Plan, row: Mapping[str, Any] | None) -> frozenset[str] | None:
+    """What `${{ row.x }}` may name."""
+    return columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
+
+
+def check_conditions(
+    plan: Plan,
+    prefix: str,
+    order: Sequence[str],
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
+) -> list[FieldError]:
+    """Each condition can be read and looks at what exists before the step starts."""
+    if all(step.when is None for step in plan.steps):
+        return []
+    known = None if inputs is None else {*plan.inputs, *inputs}
+    before = _Before(plan, order, _columns(plan, row))
+
+    def wrong(reference: Reference, step: Step) -> tuple[str, str] | None:
+        return _wrong(reference, step, before, known, in_input=False)
+
+    return first(wrong_conditions(plan, prefix, wrong))
+
+
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
     """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
     if not inputs:
         return []
     texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
     texts += [plan.concurrency.key] if plan.concurrency else []
-    known = {*plan.inputs, *_inputs_in(texts)}
+    known = {*plan.inputs, *_inputs_in(texts), *inputs_of_conditions(plan)}
     return first(
         FieldError(
             f"inputs.{printable(name)}",
@@ -253,6 +280,7 @@ class _Before:
         """What the row of a lane has; None: nobody knows yet."""
         self._plan = plan
         self._places = {step.name: place for place, step in enumerate(plan.steps)}
+        self._owners = {step.fallback: step.name for step in plan.steps if step.fallback}
         self._ancestors: dict[str, int] = {}
         if isinstance(plan.strategy, DependencyGraph):
             for name in order:
@@ -272,6 +300,13 @@ class _Before:
             return "unknown_step", _unknown(name, self._places)
         if name == step:
             return "reference_order", "a step cannot use its own outputs"
+        if self._stands_in(step, name) or self._is_after(self._owner(step), name):
+            return None
+        if self._owner(name) == self._owner(step):
+            return "reference_order", f"'{name}' runs after '{step}', if at all"
+        return self._wrong_order(self._owner(name), self._owner(step))
+
+    def _wrong_order(self, name: str, step: str) -> tuple[str, str] | None:
         match self._plan.strategy:
             case Serial() if self._places[name] > self._places[step]:
                 return "reference_order", f"step '{name}' runs after '{step}'"
@@ -280,3 +315,22 @@ class _Before:
             case Serial() | DependencyGraph():
                 return None
         return "reference_order", "steps of strategy 'parallel' cannot use each other's outputs"
+
+    def _owner(self, name: str) -> str:
+        """A fallback has the place of the step that it stands in for."""
+        while name in self._owners:
+            name = self._owners[name]
+        return name
+
+    def _stands_in(self, by: str, name: str) -> bool:
+        while by in self._owners:
+            by = self._owners[by]
+            if by == name:
+                return True
+        return False
+
+    def _is_after(self, name: str, other: str) -> bool:
+        """Whether it is a clean-up step that waits for every ordinary one, as `other` is."""
+        step = self._plan.steps[self._places[name]]
+        last = step.always and not step.needs and not isinstance(self._plan.strategy, Serial)
+        return last and not self._plan.steps[self._places[other]].always

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.command_types import check_commands
+from shared.plans.flow_rules import check_flow
 from shared.plans.json_values import (
     MAX_DEPTH,
     beyond_limits,
@@ -25,6 +26,7 @@ from shared.plans.plan import Plan, RunSubmission
 from shared.plans.queueing import check_concurrency
 from shared.plans.rows import check_rows
 from shared.plans.rules import (
+    check_conditions,
     check_environment,
     check_graph,
     check_inputs,
@@ -101,7 +103,7 @@ def check_plan(
     if errors:
         return errors
     order = topological(plan)
-    errors = check_graph(plan, prefix, order)
+    errors = check_graph(plan, prefix, order) + check_flow(plan, prefix)
     broken_graph = bool(errors)
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
@@ -109,6 +111,8 @@ def check_plan(
     errors += check_concurrency(plan.concurrency, f"{prefix}concurrency", plan, inputs)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs, row=row)
+    if not broken_graph:
+        errors += check_conditions(plan, prefix, order, inputs=inputs, row=row)
     commands = ((f"{prefix}steps[{n}].command", step.command) for n, step in enumerate(plan.steps))
     return errors + check_subplans(commands, _check_subplan)
 

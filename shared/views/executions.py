@@ -4,7 +4,7 @@ Every query carries the tenant. Transitions have the form of pending events, so 
 again from its documents: `event_of` gives, for a transition, the very event that was published (same id, same content).
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -61,6 +61,9 @@ class ExecutionSummary(View):
     results: dict[str, int] | None = None
     """Totals of the test cases that its steps reported: `tests, passed, failed, skipped, flaky`; null: none did."""
     rerun_of: str | None = None
+    """The execution that this one repeats, in whole or from some step on."""
+    family_id: str | None = None
+    """The first of a row of reruns; None for a run that is none."""
     parent_id: str | None = None
     """The execution that it is a lane or a sub-plan of."""
     app_id: int | None = None
@@ -134,16 +137,21 @@ class StepHistory(View):
     transitions: list[TransitionView] = Field(default_factory=list)
 
 
-class StepView(View):
-    """One step of a run."""
+class StepState(View):
+    """How a step of a run stands."""
 
-    execution_id: str
     step_id: int
     """Place in the plan, from 1."""
     step_name: str
-    step_version: str | None = None
     status: str
     reason: str | None = None
+
+
+class StepView(StepState):
+    """One step of a run."""
+
+    execution_id: str
+    step_version: str | None = None
     started_at: Moment | None = None
     completed_at: Moment | None = None
     duration_ms: int | None = None
@@ -162,9 +170,14 @@ class StepView(View):
     attempts: list[dict[str, Any]] = Field(default_factory=list)
     waiting_for: dict[str, Any] | None = None
     """While it waits for something: `{kind, since, until, wake_keys, …}`."""
+    reused_from: str | None = None
+    """The execution in which it ran, when this one took its result over."""
 
 
-def settled(step: StepView, run: ExecutionSummary) -> StepView:
+S = TypeVar("S", bound=StepState)
+
+
+def settled(step: S, run: ExecutionSummary) -> S:
     """The step as it stands once its run has ended without an owner (cancelled while queued, workers lost, expired):
     nobody writes it any more, so what never began was skipped, and what was running ended with the run.
     """

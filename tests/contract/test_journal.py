@@ -125,7 +125,7 @@ async def test_steps_end_and_are_read_back(side):
     await journal.step_finished(
         1, journal.attempt(1), StepEnd("completed", output={"$v": {"a.b": 1}})
     )
-    await journal.step_finished(2, None, StepEnd("skipped", "not_run"))
+    await journal.step_finished(2, None, StepEnd("skipped", "run_stopped"))
     assert await side.statuses() == {"a": "completed", "b": "skipped"}
     assert await journal.finish(RunEnd("completed")) == "completed"
 
@@ -187,7 +187,7 @@ async def attempts_of(database, name):
 async def test_a_try_is_on_record_once_when_a_cancel_ends_the_wait_for_the_next(
     on_mongo, mongo_database
 ):
-    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    journal, failed = on_mongo.journal, StepEnd("failed", "nonzero_exit")
     await journal.open(NAMES)
     for step in (1, 2):
         await journal.step_started(step, "1.1", durable=True)
@@ -200,7 +200,7 @@ async def test_a_try_is_on_record_once_when_a_cancel_ends_the_wait_for_the_next(
 
 
 async def test_a_worker_lost_between_two_tries_has_lost_none(on_mongo, mongo_database):
-    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    journal, failed = on_mongo.journal, StepEnd("failed", "nonzero_exit")
     await journal.open(NAMES)
     await journal.step_started(1, "1.1", durable=True)
     await journal.step_retrying(1, "1.1", failed, 1.0)

@@ -117,7 +117,7 @@ def _explained(outcome: Outcome, stderr: str) -> Outcome:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     said = lines[-1] if lines else outcome.error
     by_words = (reason for words, reason in _SAID if words in (said or ""))
-    reason = next(by_words, _REASONS.get(outcome.exit_code or 0, "exit_code"))
+    reason = next(by_words, _REASONS.get(outcome.exit_code or 0, "nonzero_exit"))
     if outcome.exit_code == 2 and "usage: aws " in stderr:
         reason = "invalid_arguments"
     return replace(outcome, reason=reason, error=said and said[:1000])

@@ -11,14 +11,7 @@ StepStatus = Literal["completed", "failed", "timed_out", "cancelled"]
 class Outcome:
     """The end of one try.
 
-    `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
-    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output, not_available`; of limits
-    `oom, cpu_limit, output_limit, file_size_limit, process_limit, open_files_limit`; of what others answered
-    `upstream_error, credentials_missing, assertion_failed` and those of `reach.HttpFailed`; of waiting `rejected,
-    approval_timeout, event_timeout`; of other runs `plan_failed, lanes_failed, data_unusable`; of files and tables
-    `artifact_missing, source_missing, source_unreadable, source_empty`; of what
-    runs elsewhere `nothing_ran, job_failed, job_cancelled, job_forgotten, unexpected_answer, upstream_refused,
-    upstream_failed`; None when all went well.
+    `reason` is a stable word out of `reasons.py`; None when all went well.
     """
 
     status: StepStatus

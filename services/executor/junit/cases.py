@@ -41,7 +41,7 @@ def folded(cases: Iterable[ReportedCase]) -> list[ReportedCase]:
             found.append(case)
         else:
             found[place] = _retried(found[place], case)
-        if found[place].status in ("failed", "error"):
+        if found[place].status in {"failed", "error"}:
             open_tries[key] = place
     return found
 

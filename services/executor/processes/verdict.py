@@ -78,7 +78,7 @@ def _stopped(why: str, limits: Limits) -> Verdict:
 
 def _plain(end: Exit) -> tuple[str, str]:
     if end.code is not None:
-        return "exit_code", f"ended with exit code {end.code}"
+        return "nonzero_exit", f"ended with exit code {end.code}"
     return "signal", f"ended by signal {end.signal} ({_name(end.signal or 0)})"
 
 

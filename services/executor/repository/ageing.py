@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from services.executor.repository.borrowing import held_by_others
 from services.executor.repository.collections import (
     ARTIFACTS,
     CASES,
@@ -42,8 +43,12 @@ class MongoRecords:
             )
             found = [document async for document in cursor.sort("_id", 1).limit(limit)]
             artifacts = await self._artifacts_of([document["_id"] for document in found])
+            held = await held_by_others(self._database, artifacts)
+        if found and len(held) == len(found):
+            return await self.runs_before(moment, after=found[-1]["_id"], limit=limit)
         plans = {d["_id"]: [d["stored_plan"]["uri"]] for d in found if d.get("stored_plan")}
-        return [Run(d["_id"], artifacts[d["_id"]] + plans.get(d["_id"], [])) for d in found]
+        ids = [document["_id"] for document in found if document["_id"] not in held]
+        return [Run(id_, artifacts[id_] + plans.get(id_, [])) for id_ in ids]
 
     async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **_ENDED}
@@ -65,7 +70,10 @@ class MongoRecords:
         async with translated():
             ids = await self._ended_with(ARTIFACTS, moment, after, limit)
             artifacts = await self._artifacts_of(ids)
-        return [Run(id_, artifacts[id_]) for id_ in ids]
+            held = await held_by_others(self._database, artifacts)
+        if ids and len(held) == len(ids):
+            return await self.with_artifacts_before(moment, after=ids[-1], limit=limit)
+        return [Run(id_, artifacts[id_]) for id_ in ids if id_ not in held]
 
     async def remove_artifacts(self, runs: Sequence[str]) -> None:
         await self._remove(ARTIFACTS, runs)

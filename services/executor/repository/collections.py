@@ -55,6 +55,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
+            Index([("family_id", 1)], partial={"family_id": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(
@@ -64,6 +65,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("execution_id", 1), ("step_id", 1)], unique=True),
             Index([("tenant", 1), ("status", 1), ("started_at", -1)]),
             Index([("tenant", 1), ("step_name", 1), ("started_at", -1)]),
+            Index([("output_uri", 1)], partial={"output_uri": {"$gt": ""}}),
         ),
     ),
     CollectionSpec(LOGS, indexes=(Index([("execution_id", 1), ("chunk", 1)]),)),

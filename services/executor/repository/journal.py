@@ -113,14 +113,15 @@ class MongoJournal:
 
     async def open(self, names: Sequence[str]) -> list[StepRecord]:
         self._names = names
-        if self._claim.epoch == 1:
+        if self._claim.epoch == 1 and self._claim.document.get("rerun_of") is None:
             return []  # the first owner finds every step as it was queued
         stores = self._stores
         former = Predecessors(
             self._claim, steps=stores.steps, log_lines=stores.log_lines, commit=stores.commit
         )
-        await self._patiently(former.shut_out)
-        if self._claim.document.get("rested") != self._claim.epoch - 1:
+        if self._claim.epoch > 1:
+            await self._patiently(former.shut_out)
+        if self._claim.document.get("rested") != self._claim.epoch - 1 > 0:
             # else its former owner had stored all of its lines before it put the run aside
             await self._patiently(former.fence_logs)
         documents = await self._patiently(former.steps)

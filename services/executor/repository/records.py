@@ -31,12 +31,13 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         memory=_memory(document.get("memory")),
         retry_at=None if is_open(document) else document.get("retry_at"),
         results=document.get("results"),
+        reason=document.get("reason"),
     )
 
 
 RECORDED = [
     *("step_id", "step_name", "status", "attempt", "attempts", "attempt_started_at"),
-    *("output", "output_uri", "memory", "retry_at", "results"),
+    *("output", "output_uri", "memory", "retry_at", "results", "reason"),
 ]
 """What is read of a step when its run is claimed."""
 

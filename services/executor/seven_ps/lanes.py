@@ -86,8 +86,7 @@ async def _run(one: Set, order: Order, ctx: CommandContext, lanes: asyncio.Semap
         async with _lane(ctx, lanes):
             outcome = await alone.run_process(_command(one), env=_environment(one, order, ctx))
     except Stopped:
-        stopped = ("cancelled", "cancelled") if ctx.cancel.is_set() else ("timed_out", "timeout")
-        return _Ended(Outcome(*stopped, "stopped before its turn came"), None)  # type: ignore[arg-type]
+        return _Ended(_not_begun(ctx), None)
     await lines.end()
     if outcome.exit_code is None and outcome.signal is None:
         return _Ended(outcome, None)
@@ -128,3 +127,10 @@ def _environment(one: Set, order: Order, ctx: CommandContext) -> Mapping[str, st
         "PLAYWRIGHT_WORKERS": "1",
         "IS_BATCH_RUN": "true" if len(order.sets) > 1 else "false",
     }
+
+
+def _not_begun(ctx: CommandContext) -> Outcome:
+    why = "stopped before its turn came"
+    if ctx.cancel.is_set():
+        return Outcome("cancelled", "cancelled", why)
+    return Outcome("timed_out", "timeout", why)

@@ -37,6 +37,7 @@ from shared.views.executions import (
     LogView,
     MetricView,
     StepHistory,
+    StepState,
     StepView,
 )
 
@@ -129,6 +130,29 @@ class MongoExecutions:
         async with translated():
             document = await self._steps.find_one(query, StepView.projection())
         return StepView.from_document(faithful(document)) if document else None
+
+    async def step_states(self, tenant: str, execution_id: str) -> Sequence[StepState]:
+        query = {"execution_id": execution_id, "tenant": tenant}
+        async with translated():
+            found = self._steps.find(query, StepState.projection()).sort("step_id", 1)
+            return [StepState.from_document(document) async for document in found]
+
+    async def family(self, tenant: str, first: str, *, after: str | None, limit: int) -> Page:
+        """The first of a row of reruns and all that followed, oldest first."""
+        query = {"tenant": tenant, "$or": [{"_id": first}, {"family_id": first}], **_NO_TOMBSTONE}
+        if after:
+            query["_id"] = {"$gt": after}
+        cursor = self._executions.find(query, ExecutionSummary.projection()).sort("_id", 1)
+        return await page_of(
+            cursor, ExecutionSummary, limit=limit, key=lambda one: one.execution_id
+        )
+
+    async def newest_of(self, tenant: str, first: str) -> ExecutionSummary | None:
+        query = {"tenant": tenant, "family_id": first, **_NO_TOMBSTONE}
+        async with translated():
+            found = self._executions.find(query, ExecutionSummary.projection()).sort("_id", -1)
+            documents = [document async for document in found.limit(1)]
+        return ExecutionSummary.from_document(faithful(documents[0])) if documents else None
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

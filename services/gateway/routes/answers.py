@@ -6,7 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.models import Page, Requester
-from shared.views.executions import ExecutionView, LaneCounts
+from shared.views.executions import ExecutionSummary, ExecutionView, LaneCounts
 from shared.web.auth import Principal
 from shared.web.connection import client_ip, user_agent
 
@@ -64,6 +64,28 @@ class AcceptedEvent(Answer):
     event_id: str = Field(examples=[EXECUTION_ID])
 
 
+class AcceptedRerun(AcceptedRun):
+    """The rerun is durable and will be executed."""
+
+    rerun_of: str = Field(examples=[EXECUTION_ID])
+    reused: int = Field(examples=[3])
+    """How many steps are taken over instead of run again."""
+
+
+class FamilyAnswer(Answer):
+    """A run with all its reruns, folded into one result: that of the newest."""
+
+    family_id: str = Field(examples=[EXECUTION_ID])
+    """The first run."""
+    status: str = Field(examples=["completed"])
+    """Of the newest run; the status of each run itself never changes."""
+    reason: str | None = None
+    newest_id: str = Field(examples=[EXECUTION_ID])
+    items: list[ExecutionSummary]
+    """The runs, oldest first."""
+    next_cursor: str | None = None
+
+
 class AcceptedScan(Answer):
     """The scan is durable and will be made."""
 
@@ -105,8 +127,8 @@ def requester(request: Request, caller: Principal) -> Requester:
 def run_links(execution_id: str) -> dict[str, str]:
     """Where to go on from a run."""
     here = f"/v1/executions/{execution_id}"
-    parts = ("steps", "tests", "artifacts", "metrics", "logs", "events", "cancel")
-    return {"self": here} | {part: f"{here}/{part}" for part in parts}
+    parts = ["steps", "tests", "artifacts", "metrics", "logs", "events", "plan", "family", "rerun"]
+    return {"self": here} | {part: f"{here}/{part}" for part in [*parts, "cancel"]}
 
 
 def json_body(model: type[BaseModel], *, example: Any, required: bool = True) -> dict[str, Any]:

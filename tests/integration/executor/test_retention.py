@@ -203,3 +203,18 @@ async def test_runs_from_elsewhere_go_by_their_own_time(archive):
     assert (await archive.retention.sweep())["imported"] == 1
     assert await archive.left("f-old") == set()
     assert await archive.database.executions.distinct("_id") == ["f-kept", "f-young"]
+
+
+async def test_bytes_that_a_rerun_took_over_stay_as_long_as_it_refers_to_them(archive):
+    old = await archive.run(400)
+    free = await archive.run(400)
+    young = await archive.run(10)
+    taken = await archive.database.execution_artifacts.find_one({"execution_id": old})
+    steps = archive.database.execution_steps
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": taken["storage_path"]}})
+    await archive.retention.sweep()
+    assert {"report", "execution_artifacts", "executions"} <= await archive.left(old)
+    assert await archive.left(free) == set()
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": None}})
+    await archive.retention.sweep()
+    assert await archive.left(old) == set()

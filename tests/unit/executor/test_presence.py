@@ -130,7 +130,7 @@ async def test_it_goes_on_without_the_database_and_signs_off_at_the_end(world):
 
 async def test_a_word_for_a_worker_is_passed_on_and_touches_no_run(tmp_path):
     workers = Workers()
-    intake = Intake(None, LocalStore(tmp_path), None, workers)
+    intake = Intake(None, LocalStore(tmp_path), None, workers, None)
     request = a_cancel_of(a_run_requested()).model_copy(
         update={"action": "pause", "worker_id": "w"}
     )

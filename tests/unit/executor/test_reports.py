@@ -166,7 +166,7 @@ async def test_a_step_counts_what_its_programs_reported(tmp_path):
     bench = Bench(tmp_path)
     journal = await bench.run(shell(source, reports=["out/junit-*.xml", "more.xml", "none.xml"]))
     end = journal.end_of("one")
-    assert (end.status, end.reason) == ("failed", "exit_code")
+    assert (end.status, end.reason) == ("failed", "nonzero_exit")
     assert end.results == {"tests": 6, "passed": 2, "failed": 2, "skipped": 2, "flaky": 0}
     assert [case.name for case in journal.reported[1, "1.1"]][:2] == ["test_buys", "test_pays"]
     kept = {artifact.name: artifact.type for artifact in journal.artifacts}

@@ -27,6 +27,11 @@ class Letters:
         self.reasons.append(headers["dlq-reason"])
 
 
+class NothingRecorded:
+    async def ended_steps(self, _tenant, _execution_id, _numbers):
+        return {}
+
+
 @pytest.fixture
 def store():
     return MemoryStore()
@@ -40,7 +45,7 @@ def letters():
 @pytest.fixture
 def handle(store, letters, tmp_path):
     work = MemoryWork(work_queue(ExecutorGroup()), owner="one", store=store)
-    intake = Intake(work, LocalStore(tmp_path), keeping=None, workers=None)
+    intake = Intake(work, LocalStore(tmp_path), keeping=None, workers=None, recorded=None)
     return run_requested.build(intake, DeadLetters(letters), free=lambda: 1, wake=lambda: None)
 
 

@@ -60,7 +60,7 @@ def test_a_missing_output_is_a_clear_error():
 
 def test_retries_follow_the_policy():
     rng = random.Random(1)
-    bad = failed("exit_code", "x")
+    bad = failed("nonzero_exit", "x")
     assert 0.8 <= delay_before_retry(B, bad, 1, rng=rng) <= 1
     assert 1.2 <= delay_before_retry(B, bad, 2, rng=rng) <= 1.5
     assert delay_before_retry(B, bad, 3) is None
