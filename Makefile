@@ -28,7 +28,7 @@ demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONC
 up: $(VENV)/sandbox.stamp ## Start the sandbox until Ctrl-C
 	@$(BIN)/cadenza up
 
-test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
+test: check $(VENV)/browser.stamp ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
 	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 chaos: $(VENV)/dev.stamp ## More seeds and longer runs than `test` (SEEDS=20; SEED=… TESTS=… replays one seed)
@@ -89,6 +89,11 @@ $(VENV)/sandbox.stamp: requirements/sandbox.lock | $(BIN)/cadenza
 	@echo "Fetching the Python packages of requirements/sandbox.lock"
 	@$(PIP) -r requirements/sandbox.lock || { $(FETCH_FAILED); }
 	@touch $@
+
+# Chromium for the browser tests, and ffmpeg for their videos. Only Debian's root can install them here; elsewhere, or when
+# it fails, those tests are skipped with the reason (with CI=true: failed).
+$(VENV)/browser.stamp: | $(BIN)/cadenza
+	@sh deploy/browser.sh $(VENV)/browser.log && touch $@ || true
 
 # The checkout itself is found by a path file, so that nothing has to be built and every edit counts at once.
 $(BIN)/cadenza:

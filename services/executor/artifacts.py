@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+from services.executor.artifact_types import type_of
 from services.executor.models import Artifact
 from shared.objects.ports import ObjectInfo, ObjectStore
 from shared.plans.plan import ArtifactRule
@@ -101,7 +102,7 @@ def find(
             found[path] = replace(kept, report=True)
     for path in _matches(artifacts_dir, "**/*", complaints) if artifacts_dir.is_dir() else []:
         relative = path.relative_to(artifacts_dir.resolve()).as_posix()
-        found.setdefault(path, Found(path, relative, "data"))
+        found.setdefault(path, Found(path, relative, type_of(relative)))
     return _within(list(found.values()), list(complaints.values()), max_bytes)
 
 

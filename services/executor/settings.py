@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
 from services.executor.reach_settings import ReachSettings
 from shared.settings import ServiceSettings
@@ -83,6 +84,12 @@ class ExecutorGroup(ReachSettings):
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
+    browser_path: str | None = None
+    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH."""
+    browser_sandbox: bool = False
+    """Start browsers with their own sandbox: needs user namespaces, and steps of another user than root."""
+    browser_allowed_hosts: tuple[str, ...] = ()
+    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all, private networks included."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
     inherited: dict[str, str] = Field(default_factory=_inherited)
@@ -100,6 +107,10 @@ class ExecutorGroup(ReachSettings):
 
     def label_set(self) -> tuple[str, ...]:
         return split_labels(self.labels)
+
+    def browser(self) -> BrowserPlace:
+        """Of browser steps."""
+        return BrowserPlace(self.browser_path, self.browser_sandbox, self.browser_allowed_hosts)
 
     def limits(self) -> Limits:
         """Of each process of a step."""

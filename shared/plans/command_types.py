@@ -15,6 +15,7 @@ import jsonschema_rs
 from shared.errors import FieldError
 from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
+from shared.plans.nested_mistakes import of_the_likely_one, told
 from shared.plans.plan import Plan
 from shared.plans.references import is_whole
 
@@ -71,15 +72,27 @@ def _wrong(
     command: Mapping[str, Any], validator: jsonschema_rs.Draft202012Validator, field: str
 ) -> Iterator[FieldError]:
     for error in validator.iter_errors(command):
-        reference = isinstance(error.instance, str) and is_whole(error.instance)
-        # Its type is known only when the reference has a value; what may not be referred to (`not`) is known now.
-        if reference and error.instance_path and error.kind.name != "not":
-            continue
-        path = field + "".join(
-            f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
-            for part in error.instance_path
-        )
-        yield from _field_errors(error, path, str(command["type"]))
+        yield from _wrong_part(error, field, str(command["type"]))
+
+
+def _wrong_part(
+    error: jsonschema_rs.ValidationError, field: str, type_: str
+) -> Iterator[FieldError]:
+    reference = isinstance(error.instance, str) and is_whole(error.instance)
+    # Its type is known only when the reference has a value; what may not be referred to (`not`) is known now.
+    if reference and error.instance_path and error.kind.name != "not":
+        return
+    path = field + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
+        for part in error.instance_path
+    )
+    if inner := of_the_likely_one(error):
+        for one in inner:
+            yield from _wrong_part(one, field, type_)
+    elif (found := told(error, schemas()[type_], path)) is not None:
+        yield from found
+    else:
+        yield from _field_errors(error, path, type_)
 
 
 def _field_errors(
@@ -98,9 +111,6 @@ def _field_errors(
                 yield FieldError(f"{path}.{printable(name)}", "unknown_field", message)
         case "required":
             yield FieldError(f"{path}.{details['property']}", "missing", "Field required")
-        case "oneOf" if error.instance_path == []:
-            names = [option["required"][0] for option in schemas()[type_].get("oneOf", [])]
-            yield FieldError(path, "one_of", f"give exactly one of: {', '.join(names)}")
         case "not":
             yield FieldError(path, "not_allowed", "this may not be referred to here")
         case "pattern" if details["pattern"] == NOT_EMPTY:

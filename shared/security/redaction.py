@@ -53,6 +53,11 @@ class Redactor:
         self._known = _pattern(self._forms)
         self._multiline = any(b"\n" in form for form in self._forms)
 
+    @property
+    def known(self) -> frozenset[str]:
+        """The secrets that it was given, for a program of ours that masks files by itself."""
+        return self._secrets
+
     def extended(self, secrets: Iterable[str]) -> "Redactor":
         """A redactor that knows these secrets too."""
         return Redactor(self._secrets.union(secrets))

@@ -25,6 +25,7 @@ REASON_AT = {
     "RunResult": 1,
     "SkippedStep": 2,
     "_skip": 2,
+    "Ended": 0,
 }
 """Where the calls that make an end take its reason."""
 VERDICTS = {"nonzero_exit", "signal"}

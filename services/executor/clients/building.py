@@ -26,6 +26,7 @@ def build_reach(settings: ExecutorGroup, objects: ObjectStore) -> tuple[Reach, l
         aws=AwsProgram(settings.aws_program, settings.aws_endpoint_url),
         http=GuardedHttpCaller(AddressPolicy(settings.http_allowed_networks)),
         files=StoredFiles(objects),
+        browser=settings.browser(),
         virtuoso=proxies,
         seven_ps=seven_ps,
         seven_ps_lanes=asyncio.Semaphore(settings.seven_ps_local_sets) if local else None,

@@ -125,6 +125,11 @@ class Command(ABC, Generic[P]):
     params: builtins.type[P]
     """The model of its arguments."""
 
+    @classmethod
+    def details(cls) -> str:
+        """What its reference page says after the arguments, as Markdown."""
+        return ""
+
     @abstractmethod
     async def run(self, params: P, ctx: CommandContext) -> Outcome | Suspended: ...
 

@@ -147,6 +147,18 @@ class HttpCaller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class BrowserPlace:
+    """The browser of this machine. It is driven by a process of its own, so this is no port."""
+
+    path: str | None = None
+    """Its program; None: found on PATH."""
+    sandbox: bool = False
+    """Start it with its own sandbox, which needs user namespaces and another user than root."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Patterns of the hosts that pages may reach; empty: all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """The ports that this executor offers; None: it has none of the kind."""
 
@@ -158,3 +170,4 @@ class Reach:
     seven_ps: SevenPs | None = None
     seven_ps_lanes: asyncio.Semaphore | None = None
     """Test sets run here, so many at once over all runs, instead of in 7PS."""
+    browser: BrowserPlace = BrowserPlace()

@@ -13,6 +13,7 @@ from services.executor.commands.reasons_of_commands import (
     OF_OTHERS,
     OF_WAITING,
 )
+from services.executor.programs.browser.reasons import OF_BROWSERS
 
 
 class Reason(NamedTuple):
@@ -119,6 +120,9 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Which limit ended it": OF_LIMITS,
     "What others answered": OF_OTHERS,
     "Waiting, children, turns": OF_WAITING,
+    "In a browser": {
+        word: why for word, why in OF_BROWSERS.items() if word not in {**OF_LIMITS, **OF_OTHERS}
+    },
     "What happened to a step": OF_STEPS,
     "How a run ended": OF_RUNS,
     "What the platform or another system said": OF_PLATFORM,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli.diagnosis import dependencies, machine, services
+from cli.diagnosis import browsers, dependencies, machine, services
 from cli.settings import CliSettings
 from sandbox.settings import SandboxSettings
 from shared.mongo.diagnosis import Answer
@@ -109,3 +109,18 @@ def test_services_that_nobody_has_set_up_are_no_problem(monkeypatch):
     monkeypatch.setenv("SANDBOX__GATEWAY_PORT", "9")
     found = [f for f in services.findings(CliSettings()) if f.what == "gateway"]
     assert [f.level for f in found] == ["note"]
+
+
+def test_a_browser_is_needed_only_where_the_settings_name_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [finding] = browsers.findings()
+    assert (finding.what, finding.level) == ("browser", "note")
+    assert "apt-get install chromium" in finding.fix
+    monkeypatch.setenv("EXECUTOR__BROWSER_PATH", str(tmp_path / "mine"))
+    [finding] = browsers.findings()
+    assert (finding.level, f"'{tmp_path}/mine' is no program" in finding.text) == ("problem", True)
+    (tmp_path / "mine").write_text("#!/bin/sh\n")
+    (tmp_path / "mine").chmod(0o755)
+    finding, videos = browsers.findings()
+    assert (finding.level, finding.text) == ("ok", str(tmp_path / "mine"))
+    assert "ffmpeg" in videos.text
