@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from services.executor.clients.building import build_reach
-from services.executor.reach_settings import ReachSettings
+from services.executor.settings import ExecutorGroup
 from shared.security.secrets import SettingsSecrets
 from tests.flow.test_seven_ps_step import EXAMPLES, SECRETS, a_set_step
 from tests.unit.executor.bench import Bench, shell
@@ -52,7 +52,7 @@ def bench(tmp_path):
 
 
 def local_bench(tmp_path, sets=7):
-    reach, clients = build_reach(ReachSettings(seven_ps_mode="local", seven_ps_local_sets=sets))
+    reach, clients = build_reach(ExecutorGroup(seven_ps_mode="local", seven_ps_local_sets=sets))
     assert clients == []
     return Bench(tmp_path, reach=reach, secrets=SettingsSecrets(SECRETS), inline_output=65536)
 

@@ -15,7 +15,7 @@ from sandbox.seven_ps.faults import Faults, Scripted
 from sandbox.seven_ps.server import Simulator
 from services.executor.clients.building import build_reach
 from services.executor.commands.seven_ps import SevenPsCommand
-from services.executor.reach_settings import ReachSettings
+from services.executor.settings import ExecutorGroup
 from shared.security.redaction import Redactor
 from shared.security.secrets import SettingsSecrets
 from tests.builders.outside import served
@@ -74,7 +74,7 @@ class World:
 
     def bench(self, **settings):
         reach, clients = build_reach(
-            ReachSettings(
+            ExecutorGroup(
                 **{
                     "seven_ps_url": HttpUrl(self.simulator.url),
                     "seven_ps_token": SecretStr(TOKEN),

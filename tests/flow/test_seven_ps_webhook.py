@@ -70,7 +70,7 @@ class Heard:
     def __init__(self):
         self.wakes = []
 
-    async def wake(self, key, *, tenant, payload):
+    async def wake(self, key, *, tenant, payload, id):
         self.wakes.append((tenant, key, payload["status"]))
 
 
@@ -123,7 +123,7 @@ async def test_what_the_consumer_makes_of_each_source():
 
 async def test_a_wake_that_fails_is_not_swallowed():
     class Away:
-        async def wake(self, key, *, tenant, payload):
+        async def wake(self, key, *, tenant, payload, id):
             raise ConnectionError
 
     samples = json.loads((ROOT / "tests/data/events/execution-complete.json").read_text())

@@ -11,7 +11,7 @@ from pydantic import HttpUrl, SecretStr
 from sandbox.virtuoso.faults import Faults, Scripted
 from sandbox.virtuoso.server import Simulator
 from services.executor.clients.building import build_reach
-from services.executor.reach_settings import ReachSettings
+from services.executor.settings import ExecutorGroup
 from services.proxy.bootstrap import build_app
 from services.proxy.repository import COLLECTIONS
 from services.proxy.settings import ProxyGroup, ProxySettings
@@ -43,7 +43,7 @@ class World:
 
     def bench(self, **settings):
         reach, clients = build_reach(
-            ReachSettings(
+            ExecutorGroup(
                 **{
                     "proxy_url": HttpUrl(self.proxy),
                     "proxy_keys": {"acme": SecretStr("acme-key")},

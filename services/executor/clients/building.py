@@ -13,7 +13,9 @@ from shared.objects.ports import ObjectStore
 from shared.ports import Resource
 
 
-def build_reach(settings: ExecutorGroup, objects: ObjectStore) -> tuple[Reach, list[Resource]]:
+def build_reach(
+    settings: ExecutorGroup, objects: ObjectStore | None = None
+) -> tuple[Reach, list[Resource]]:
     """The ports, and what has to be started and stopped for them."""
     local = settings.seven_ps_mode == "local"
     proxies = {
@@ -25,7 +27,7 @@ def build_reach(settings: ExecutorGroup, objects: ObjectStore) -> tuple[Reach, l
     reach = Reach(
         aws=AwsProgram(settings.aws_program, settings.aws_endpoint_url),
         http=GuardedHttpCaller(AddressPolicy(settings.http_allowed_networks)),
-        files=StoredFiles(objects),
+        files=StoredFiles(objects) if objects else None,
         browser=settings.browser(),
         virtuoso=proxies,
         seven_ps=seven_ps,

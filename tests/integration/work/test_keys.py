@@ -229,7 +229,7 @@ async def test_a_slot_that_was_swept_between_taking_and_claiming_is_not_believed
     async with working(through, owner="slow") as slow, working(mongo_database, owner="two") as two:
         first, second = (item(id=f"{BASE}{n}", hold=DB) for n in (1, 2))
         await two.work.add([first])
-        held = wire.on(updating("jobs", lambda q, _: "cancel" in q), Fault.HELD)
+        held = wire.on(updating("jobs", lambda q, _: "$and" in q), Fault.HELD)
         claiming = asyncio.create_task(slow.work.claim(1))
         await asyncio.to_thread(held.wait)
         await asyncio.sleep(0.05)

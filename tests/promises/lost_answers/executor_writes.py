@@ -28,7 +28,7 @@ EXECUTOR = (
     Write(
         "claim",
         "shared/work/claims.py:Claims._take",
-        updating(RUNS, lambda q, u: "cancel" in q and sets_status(u, "running")),
+        updating(RUNS, lambda q, u: "$and" in q and sets_status(u, "running")),
         "crowd",
     ),
     Write(
