@@ -86,7 +86,7 @@ class World:
         self.opened += clients
         folder = self._tmp_path / f"bench-{len(self.opened)}"
         secrets = SettingsSecrets(SECRETS)
-        return Bench(folder, reach=reach, secrets=secrets, inline_output=65536)
+        return Bench(folder, reach=reach, secrets=secrets, inline_output=65536, rest_after=3600)
 
     async def run(self, *steps, **settings):
         return await self.bench(**settings).run(*(steps or [a_set_step()]))

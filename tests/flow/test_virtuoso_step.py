@@ -53,7 +53,12 @@ class World:
             )
         )
         self.opened += clients
-        return Bench(self._tmp_path / f"bench-{len(self.opened)}", reach=reach, inline_output=65536)
+        return Bench(
+            self._tmp_path / f"bench-{len(self.opened)}",
+            reach=reach,
+            inline_output=65536,
+            rest_after=3600,
+        )
 
     async def run(self, *steps, **settings):
         return await self.bench(**settings).run(*(steps or [a_goal_step()]))
