@@ -132,6 +132,7 @@ def test_a_newer_run_takes_the_place_of_the_one_that_runs(cadenza, tmp_path):
     check_invariants(cadenza, [old, new])
 
 
+@pytest.mark.chaos
 def test_who_waits_too_long_and_who_has_no_worker(cadenza):
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__RUN_SLOTS="2")

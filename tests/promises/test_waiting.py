@@ -71,6 +71,28 @@ def test_an_approval_outlives_its_executor(cadenza):
     assert audit.find_one({"action": "step.approve"})["details"]["comment"] == "fine"
 
 
+def test_a_cancel_of_a_run_that_waits_starts_its_clean_up_and_nothing_else(cadenza, tmp_path):
+    mark = tmp_path / "mark"
+    cadenza.service("gateway")
+    cadenza.service("executor")
+    execution_id = cadenza.submit(
+        approval(),
+        shell(f"echo shipped >> {mark}", "ship", needs=["gate"]),
+        shell(f"echo clean >> {mark}", "clean", needs=["gate"], always=True),
+        strategy={"type": "dependency_graph"},
+    )
+    waiting(cadenza, execution_id)
+    with cadenza.client() as client:
+        answer = client.post(f"/v1/executions/{execution_id}/cancel", json={"reason": "enough"})
+    assert answer.status_code == 202, answer.text
+    (document,) = cadenza.wait_final(execution_id, timeout=40)
+    assert (document["status"], mark.read_text()) == ("cancelled", "clean\n")
+    gate, ship, clean = cadenza.steps(execution_id)
+    assert gate["status"] in ("cancelled", "skipped")
+    assert (ship["status"], clean["status"]) == ("skipped", "completed")
+    check_invariants(cadenza, [execution_id])
+
+
 @pytest.mark.chaos
 def test_a_rejection_and_silence_end_a_step_with_reasons_of_their_own(cadenza):
     cadenza.service("gateway")

@@ -65,7 +65,7 @@ class AwsCli(Command[AwsCliParams]):
         )
         if outcome.reason == "program_missing":
             return replace(outcome, error=f"there is no `aws` program: {INSTALL}")
-        if outcome.reason == "exit_code":
+        if outcome.reason == "nonzero_exit":
             return _explained(outcome, printed.stderr)
         if outcome.status != "completed" or params.output == "text":
             return outcome

@@ -438,7 +438,7 @@ def test_a_reference_has_a_length():
 @pytest.mark.parametrize(
     ("command", "field", "message"),
     [
-        ({"expect": {"stauts": 1}}, "expect.stauts", "'expect' has no 'stauts'; did you mean 'status'?"),
+        ({"expect": {"stauts": 1}}, "expect.stauts", "there is no 'stauts' here; did you mean 'status'?"),
         ({"expect": {"json": [{"path": "$", "eq": 1}]}}, "expect.json[0].eq", "known: contains, equals"),
         ({"timeout": 1}, "timeout", "'http' has no 'timeout'"),
     ],

@@ -39,10 +39,11 @@ def command_lines(processes) -> dict[int, str]:
 async def running(folder, arguments, **fields):
     """A script that is under way, when its first step is done; the context, and everything that it has started."""
     ctx, printed, _ = context(folder, **fields)
+    parts = {process.pid for process in descendants()}  # the broker of other tests, say
     task = asyncio.create_task(REGISTRY.get("playwright").execute(arguments, ctx))
     await until(lambda: "✓ 1/" in printed.stdout or task.done(), 60)
     assert not task.done(), printed.stdout
-    started = descendants()
+    started = [process for process in descendants() if process.pid not in parts]
     assert any("--type=renderer" in line for line in command_lines(started).values())
     return task, ctx, started
 
