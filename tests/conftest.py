@@ -99,7 +99,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     except pytest.fail.Exception as error:
         if "Timeout" in str(error):
-            for task in filter(lambda it: isinstance(it, asyncio.Task), gc.get_objects()):
+            for task in (it for it in gc.get_objects() if issubclass(type(it), asyncio.Task)):
                 if not task.done():
                     task.print_stack(limit=6)
         raise
