@@ -16,9 +16,11 @@ from cli.commands import (
     migrate,
     run,
     scan,
+    secrets,
     simulate,
     up,
     validate,
+    variables,
     webhook,
 )
 
@@ -51,6 +53,8 @@ app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=RUNS)
+app.add_typer(variables.app, name="variables", rich_help_panel=RUNS)
 app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)

@@ -52,6 +52,12 @@ class Client:
     ) -> Json:
         return self._json(self._request("POST", path, json=body, headers=headers))
 
+    def put(self, path: str, body: Any) -> Json:
+        return self._json(self._request("PUT", path, json=body))
+
+    def delete(self, path: str) -> None:
+        self._request("DELETE", path)
+
     def post_bytes(self, path: str, body: bytes, *, headers: Mapping[str, str]) -> Json:
         """Post exactly these bytes (a signature covers them)."""
         return self._json(self._request("POST", path, content=body, headers=headers))

@@ -18,6 +18,7 @@ from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.tenant_values import MongoSecrets, MongoVariables
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
@@ -39,7 +40,8 @@ from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
-from shared.security.secrets import SettingsSecrets
+from shared.security.encryption import cipher_of
+from shared.security.secrets import ChainedSecrets, SettingsSecrets
 from shared.service import VERSION, App
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
@@ -90,7 +92,7 @@ def build_app(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark),
+        parts=_run_parts(settings, objects, owner_mark, mongo.database),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     web = _web(settings, health)
@@ -231,9 +233,11 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None
+    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, database: Database
 ) -> RunParts:
     group = settings.executor
+    cipher = cipher_of(settings.security)
+    seconds = group.secret_cache_seconds
     return RunParts(
         commands=build_registry(),
         processes=LocalProcessRunner(
@@ -241,7 +245,10 @@ def _run_parts(
             sample_seconds=group.metrics_seconds,
             guarded=owner_mark is not None,
         ),
-        secrets=SettingsSecrets(group.secrets),
+        secrets=ChainedSecrets(
+            MongoSecrets(database, cipher, seconds=seconds), SettingsSecrets(group.secrets)
+        ),
+        variables=MongoVariables(database, seconds=seconds),
         objects=objects,
         clock=SystemClock(),
         room=asyncio.Semaphore(group.process_limit),

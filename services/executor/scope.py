@@ -9,11 +9,12 @@ from services.executor.commands.base import Command, ProcessRunner, Reach
 from services.executor.folders import RunFolder
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
+from services.executor.secrecy import RunSecrecy
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
 from shared.registry import Registry
-from shared.security.secrets import SecretSource
+from shared.security.secrets import SecretSource, SettingsSecrets
 
 
 class Processes(ProcessRunner, Protocol):
@@ -49,6 +50,8 @@ class RunParts:
     """Of each process of a step."""
     users: StepUsers = field(default_factory=StepUsers)
     reach: Reach = field(default_factory=Reach)
+    variables: SecretSource = field(default_factory=lambda: SettingsSecrets({}))
+    """Variables by tenant and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class RunScope:
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
+    secrecy: RunSecrecy
 
     @property
     def processes(self) -> str:

@@ -18,6 +18,7 @@ from services.executor.models import RunEnd
 from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
+from services.executor.secrecy import RunSecrecy
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
@@ -77,7 +78,7 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         uid = self._parts.users.lend()
         folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch), uid=uid)
-        scope = _scope(claim, plan, folder)
+        scope = _scope(claim, plan, folder, self._parts)
         run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
@@ -115,7 +116,7 @@ class Executor:
         return validate_plan(raw)
 
 
-def _scope(claim: Claim, plan: Plan, folder: RunFolder) -> RunScope:
+def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunScope:
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,
@@ -124,6 +125,7 @@ def _scope(claim: Claim, plan: Plan, folder: RunFolder) -> RunScope:
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
+        secrecy=RunSecrecy(plan, claim.tenant, secrets=parts.secrets, variables=parts.variables),
     )
 
 

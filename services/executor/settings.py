@@ -66,7 +66,9 @@ class ExecutorGroup(Group):
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
     secrets: dict[str, dict[str, SecretStr]] = {}
-    """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
+    """Tenant → name → value of `${{ secrets.name }}`, as a JSON object; what a tenant has set itself comes first."""
+    secret_cache_seconds: float = Field(1.0, ge=0)
+    """How long values of secrets and variables are remembered; a new one counts that much later at most."""
     inherited: dict[str, str] = Field(default_factory=_inherited)
     """Variables of the executor's own environment that commands may see."""
     host_id: str = Field(default_factory=lambda: os.uname().nodename)

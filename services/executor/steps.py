@@ -29,13 +29,13 @@ from services.executor.commands.patience import see_through
 from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
 from services.executor.models import Artifact, Sample, StepEnd
-from services.executor.planning.data import resolve_step, secrets_of
+from services.executor.planning.data import resolve_step
 from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
-from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
+from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
 from shared.security.redaction import Redactor
@@ -117,11 +117,16 @@ class StepRun:
 
     async def _run_command(self, output: StepLog, folder: TryFolder, attempt: str) -> StepEnd:
         scope = self._scope
-        secrets = await self._secrets()
+        known = await scope.secrecy.of(self._step)
         resolved = resolve_step(
-            scope.plan, self._step, inputs=scope.inputs, outputs=scope.outputs, secrets=secrets
+            scope.plan,
+            self._step,
+            inputs=scope.inputs,
+            outputs=scope.outputs,
+            secrets=known.secrets,
+            variables=known.variables,
         )
-        redactor = Redactor(secrets.values())
+        redactor = known.redactor
         command = self._parts.commands.get(str(resolved.command.get("type")))
         if command.uses_files:
             scope.folder.make(folder)
@@ -165,15 +170,6 @@ class StepRun:
             memory_usage_mb=outcome.peak_memory_mb,
             cpu_usage_percent=outcome.mean_cpu_percent,
         )
-
-    async def _secrets(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in secrets_of(self._scope.plan, self._step):
-            try:
-                found[name] = await self._parts.secrets.get(self._scope.tenant, name)
-            except NotFound:
-                raise NotFound(f"there is no secret '{name}'") from None
-        return found
 
     def _context(
         self,

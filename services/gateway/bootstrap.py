@@ -11,20 +11,37 @@ from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
-from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
+from services.gateway.plan_warnings import PlanWarnings
+from services.gateway.ports import (
+    AcceptedEvents,
+    GroupProgress,
+    MessageSender,
+    Outbox,
+    TenantValues,
+)
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.tenant_values import MongoTenantValues
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
-from services.gateway.routes import details, events, executions, extractions, scans, webhooks
+from services.gateway.routes import (
+    details,
+    events,
+    executions,
+    extractions,
+    scans,
+    tenant_values,
+    webhooks,
+)
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
 from services.gateway.stream.stories import Stories
 from services.gateway.stream.viewing import Views
 from services.gateway.submission import RunRequests
+from services.gateway.tenant_values import Secrets, Variables
 from shared.clock import Clock, SystemClock
 from shared.events.execution import ExecutionEvent
 from shared.ids import new_id
@@ -38,8 +55,10 @@ from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Audit, Resource
 from shared.runtime import Health
+from shared.security.encryption import cipher_of
 from shared.service import VERSION, App
 from shared.settings import MongoSettings
+from shared.views.tenant_values import SECRETS, VARIABLES
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator, Authenticator
 from shared.web.server import WebServer
@@ -96,7 +115,10 @@ def build_app(
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     reader = ExecutionReader(views, views, accepted, store)
-    runs = _run_requests(settings, intake, reader, store, clock)
+    secrets = MongoTenantValues(mongo.database, SECRETS, clock=clock)
+    variables = MongoTenantValues(mongo.database, VARIABLES, clock=clock)
+    warnings = PlanWarnings(secrets=secrets, variables=variables)
+    runs = _run_requests(settings, intake, reader, store, clock, warnings)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -106,6 +128,7 @@ def build_app(
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
+            *_value_routers(settings, secrets, variables, audit),
         ],
         authenticator=authenticator,
         direct=executions.build_direct(runs),
@@ -155,11 +178,13 @@ def _run_requests(
     reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
+    warnings: PlanWarnings,
 ) -> RunRequests:
     return RunRequests(
         intake,
         reader,
         store,
+        warnings=warnings,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
@@ -209,6 +234,16 @@ def _work_routers(
         scans.build_router(work, ScanReader(MongoScans(database), accepted)),
         extractions.build_router(work, ExtractionReader(MongoExtractions(database))),
         webhooks.build_router(work, authenticator, Signatures(secrets)),
+    ]
+
+
+def _value_routers(
+    settings: GatewaySettings, secrets: TenantValues, variables: TenantValues, audit: Audit
+) -> list[APIRouter]:
+    """What tenants keep for their runs."""
+    return [
+        tenant_values.build_secrets(Secrets(secrets, audit, cipher=cipher_of(settings.security))),
+        tenant_values.build_variables(Variables(variables, audit)),
     ]
 
 

@@ -23,6 +23,7 @@ from shared.views.executions import (
 )
 from shared.views.extractions import ExtractionView
 from shared.views.scans import ScanView
+from shared.views.tenant_values import SecretView
 
 
 class AcceptedEvents(Protocol):
@@ -179,3 +180,19 @@ class Extractions(Protocol):
     async def get(
         self, tenant: str, customer_id: str, execution_id: str
     ) -> ExtractionView | None: ...
+
+
+class TenantValues(Protocol):
+    """Secrets (sealed) or variables of tenants, by name. Raises StorageUnavailable."""
+
+    async def put(self, tenant: str, name: str, value: bytes | str, *, by: str) -> SecretView:
+        """Set or replace; durable when it returns."""
+        ...
+
+    async def list(self, tenant: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def remove(self, tenant: str, name: str) -> bool:
+        """False when there was none."""
+        ...
+
+    async def names(self, tenant: str) -> frozenset[str]: ...

@@ -13,6 +13,7 @@ from typing import Any
 from services.gateway.errors import AlreadyEnded, KeyReused
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
+from services.gateway.plan_warnings import PlanWarnings
 from services.gateway.reading import ExecutionReader
 from shared.clock import Clock
 from shared.events.run import RunControl, RunRequested, StoredPlan
@@ -35,6 +36,7 @@ class RunRequests:
         reader: ExecutionReader,
         objects: ObjectStore,
         *,
+        warnings: PlanWarnings,
         clock: Clock,
         version: str,
         environment: str,
@@ -43,13 +45,15 @@ class RunRequests:
         self._intake = intake
         self._reader = reader
         self._objects = objects
+        self._warnings = warnings
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
 
-    async def validate(self, body: Mapping[str, Any]) -> list[str]:
-        """Names of the steps in an order in which they may run. Raises InvalidRequest; stores nothing."""
-        return topological((await asyncio.to_thread(validate_submission, body)).plan)
+    async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
+        """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
+        plan = (await asyncio.to_thread(validate_submission, body)).plan
+        return topological(plan), await self._warnings.of(tenant, plan)
 
     async def submit(
         self,

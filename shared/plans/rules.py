@@ -177,8 +177,10 @@ def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
         field = f"{prefix}env.{printable(key)}"
         try:
             for reference in references_of(text):
-                if reference.root not in {"inputs", "secrets"}:
-                    message = "the environment of all steps may refer to inputs and secrets only"
+                if reference.root not in {"inputs", "secrets", "vars"}:
+                    message = (
+                        "the environment of all steps may refer to inputs, vars and secrets only"
+                    )
                     yield FieldError(field, "reference_order", message)
         except BadReference as error:
             yield FieldError(field, "bad_reference", error.message)

@@ -1,5 +1,8 @@
-"""The only MongoDB queries of the gateway. It writes `accepted_events` and `audit_logs`; all else it only reads."""
+"""The only MongoDB queries of the gateway.
 
-from services.gateway.repository import accepted, audit
+It writes `accepted_events`, `audit_logs` and what people edit over REST (`secrets`, `variables`); it reads all else.
+"""
 
-COLLECTIONS = (accepted.COLLECTION, audit.COLLECTION)
+from services.gateway.repository import accepted, audit, tenant_values
+
+COLLECTIONS = (accepted.COLLECTION, audit.COLLECTION, *tenant_values.COLLECTIONS)

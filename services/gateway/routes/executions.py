@@ -108,9 +108,11 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
         summary="Check a run without submitting it",
         openapi_extra=json_body(RunSubmission, example=EXAMPLE),
     )
-    async def validate(request: Request, _caller: Caller) -> ValidPlan:
+    async def validate(request: Request, caller: Caller) -> ValidPlan:
         """Stores nothing and starts nothing."""
-        return ValidPlan(steps=await runs.validate(read_json(await request.body())))
+        body = read_json(await request.body())
+        steps, warnings = await runs.validate(body, caller.tenant)
+        return ValidPlan(steps=steps, warnings=warnings)
 
 
 def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:

@@ -19,6 +19,7 @@ from pymongo import AsyncMongoClient
 from services.executor.repository.ageing import MongoRecords
 from services.gateway.models import Accepted, Publication
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.tenant_values import MongoTenantValues
 from services.proxy.models import FIRST_POSITION
 from services.proxy.repository import MongoSessions
 from services.scanner.models import Scope
@@ -78,6 +79,7 @@ def accepted(id_: str, **more: Any) -> Accepted:
 
 _INGEST = "shared/work/ingest.py:Ingest"
 _GATEWAY = "services/gateway/repository/accepted.py:MongoAcceptedEvents"
+_VALUES = "services/gateway/repository/tenant_values.py:MongoTenantValues"
 _PROXY = "services/proxy/repository.py:MongoSessions"
 _RECORDS = "services/executor/repository/ageing.py:MongoRecords"
 _STATES = "shared/mongo/consumer_states.py:MongoFailureWindow"
@@ -122,6 +124,31 @@ async def key_released(database: Any, direct: Any) -> Case:
         facts,
         0,
     )
+
+
+async def value_set(database: Any, direct: Any) -> Case:
+    await MongoTenantValues(direct, "variables", clock=SystemClock()).put("t", "a", "x", by="ann")
+    through = MongoTenantValues(database, "variables", clock=SystemClock())
+
+    async def facts() -> Facts:
+        return [(v["_id"], v["value"]) async for v in direct.variables.find()]
+
+    return Case(
+        updates("variables"),
+        lambda: through.put("t", "a", "y", by="ann"),
+        facts,
+        [("t/a", "y")],
+    )
+
+
+async def value_removed(database: Any, direct: Any) -> Case:
+    await MongoTenantValues(direct, "variables", clock=SystemClock()).put("t", "a", "x", by="ann")
+    through = MongoTenantValues(database, "variables", clock=SystemClock())
+
+    async def facts() -> Facts:
+        return await direct.variables.count_documents({})
+
+    return Case(updates("variables"), lambda: through.remove("t", "a"), facts, 0)
 
 
 def an_event(id_: str) -> ProxyEvent:
@@ -520,6 +547,8 @@ CASES = {
     steps_of_a_conflict_removed: (f"{_INGEST}._remove_children",),
     request_published_again: (f"{_GATEWAY}.reopen",),
     key_released: (f"{_GATEWAY}.release_key",),
+    value_set: (f"{_VALUES}._put",),
+    value_removed: (f"{_VALUES}.remove",),
     session_opened: (f"{_PROXY}.add",),
     session_pointed: (f"{_PROXY}.change",),
     session_ended: (f"{_PROXY}.end",),
