@@ -1,6 +1,7 @@
 """The parts of the executor and how they fit; the only place that constructs things. Connects nothing."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,10 +20,13 @@ from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
 from services.executor.repository.collections import EXECUTIONS, STEPS
 from services.executor.repository.tenant_values import MongoSecrets, MongoVariables
+from services.executor.repository.uploads import MongoUploads
 from services.executor.retention import Ages, Retention
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
+from services.executor.sources.bringing import Sources
+from services.executor.sources.cache import PackCache
 from services.executor.workspace import Workspace
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError
@@ -43,6 +47,7 @@ from shared.runtime import Health
 from shared.security.encryption import cipher_of
 from shared.security.secrets import ChainedSecrets, SettingsSecrets
 from shared.service import VERSION, App
+from shared.settings import SecuritySettings
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
 from shared.work.queue import MongoWork, Queue, build_work
@@ -238,13 +243,14 @@ def _run_parts(
     group = settings.executor
     cipher = cipher_of(settings.security)
     seconds = group.secret_cache_seconds
+    processes = LocalProcessRunner(
+        grace_seconds=group.grace_seconds,
+        sample_seconds=group.metrics_seconds,
+        guarded=owner_mark is not None,
+    )
     return RunParts(
         commands=build_registry(),
-        processes=LocalProcessRunner(
-            grace_seconds=group.grace_seconds,
-            sample_seconds=group.metrics_seconds,
-            guarded=owner_mark is not None,
-        ),
+        processes=processes,
         secrets=ChainedSecrets(
             MongoSecrets(database, cipher, seconds=seconds), SettingsSecrets(group.secrets)
         ),
@@ -261,4 +267,21 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        sources=Sources(
+            PackCache(
+                group.work_dir.resolve() / "sources",
+                key=_sealing_key(settings.security),
+                most_bytes=group.source_cache_bytes,
+            ),
+            uploads=MongoUploads(database),
+            objects=objects,
+            processes=processes,
+            options=group.source_options(),
+        ),
     )
+
+
+def _sealing_key(security: SecuritySettings) -> bytes:
+    """Of the cache of sources: steps must not know it. With one of the settings the cache outlives the process."""
+    keys = [key.get_secret_value() for key in security.encryption_keys.values()]
+    return hashlib.sha256(f"sources:{keys[0]}".encode()).digest() if keys else os.urandom(32)

@@ -1,9 +1,10 @@
 """What the executor's use cases need from outside. The MongoDB side is `repository.py`."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from shared.views.uploads import StoredUpload
 from shared.work.ports import Claim
 
 
@@ -44,6 +45,10 @@ class Journal(Protocol):
         """Record a file that was kept."""
         ...
 
+    async def sources(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Record what the plan's sources resolved to; durable when this returns."""
+        ...
+
     async def sample(self, sample: Sample) -> None:
         """Store one sample of resource use."""
         ...
@@ -57,3 +62,9 @@ class Journals(Protocol):
     """Opens a journal for a claim. Raises LostLease when it is no longer held."""
 
     def of(self, claim: Claim) -> Journal: ...
+
+
+class Uploads(Protocol):
+    """What people have uploaded. Raises StorageUnavailable."""
+
+    async def find(self, tenant: str, sha256: str) -> StoredUpload | None: ...

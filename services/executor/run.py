@@ -18,8 +18,10 @@ import structlog
 from services.executor.models import STEP_FINAL, RunEnd, StepEnd, StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.ports import Journal
+from services.executor.run_sources import bring_sources, failure
 from services.executor.scope import RunParts, RunScope
 from services.executor.steps import StepRun
+from shared.errors import CadenzaError
 from shared.plans.plan import Step
 
 log = structlog.get_logger()
@@ -58,6 +60,8 @@ class Run:
             if record.status == "completed":
                 self._scope.outputs[name] = await self._recorded_output(record)
         schedule = Schedule(self._scope.plan, finished)
+        if self._scope.plan.sources and len(finished) < len(self._numbers):
+            await self._bring_sources()
         while True:
             if self._stopped is not None:
                 schedule.stop(self._stopped.reason or "stopped")
@@ -68,6 +72,13 @@ class Run:
                 break
             await self._wait_for_one(schedule)
         return self._stopped or self._result(schedule)
+
+    async def _bring_sources(self) -> None:
+        """The files of the plan, before the first step; without them the run fails."""
+        try:
+            await bring_sources(self._scope, self._parts, note=self._journal.sources)
+        except (CadenzaError, OSError) as error:
+            self._stop(failure(error, self._scope.secrecy.redactor))
 
     def _result(self, schedule: Schedule) -> RunEnd:
         result = schedule.result()

@@ -1,7 +1,7 @@
 """What the runs of one executor share, and what the steps of one run share."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from services.executor.folders import RunFolder
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
 from services.executor.secrecy import RunSecrecy
+from services.executor.sources.bringing import Sources
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
@@ -52,6 +53,8 @@ class RunParts:
     reach: Reach = field(default_factory=Reach)
     variables: SecretSource = field(default_factory=lambda: SettingsSecrets({}))
     """Variables by tenant and name."""
+    sources: Sources | None = None
+    """Brings the files of plans; None: plans with sources fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class RunScope:
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
     secrecy: RunSecrecy
+    sources: Sequence[Mapping[str, Any]] = ()
+    """What an earlier owner has resolved the plan's sources to."""
 
     @property
     def processes(self) -> str:

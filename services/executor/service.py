@@ -125,6 +125,7 @@ def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunS
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
+        sources=claim.document.get("sources") or (),
         secrecy=RunSecrecy(plan, claim.tenant, secrets=parts.secrets, variables=parts.variables),
     )
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.plans.sources import Sources
+
 ArtifactType = Literal["screenshot", "log", "code", "report", "trace", "video", "data"]
 """`screenshot, log, code, report` are the schema document's; `trace, video, data` are ours."""
 
@@ -110,6 +112,8 @@ class Plan(PlanPart):
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
     labels: Labels = Field(default_factory=dict, max_length=64)
+    sources: Sources = Field(default_factory=list)
+    """Files that are put into the working directory before the first step."""
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
 
 

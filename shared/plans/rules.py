@@ -10,6 +10,7 @@ from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
 from shared.plans.references import BadReference, Reference, references_of
+from shared.plans.source_rules import source_texts
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _Text = tuple[str, str]
@@ -150,7 +151,11 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
     """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
     if not inputs:
         return []
-    texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
+    texts = [
+        *plan.env.values(),
+        *source_texts(plan),
+        *(text for step in plan.steps for _, text in _texts(step, "")),
+    ]
     known = {*plan.inputs, *_inputs_in(texts)}
     return first(
         FieldError(

@@ -29,6 +29,7 @@ from shared.plans.rules import (
     check_references,
     topological,
 )
+from shared.plans.source_rules import check_sources
 
 RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
 
@@ -40,7 +41,11 @@ _RULES = {
     "string_pattern_mismatch": "pattern",
     "literal_error": "unknown_value",
 }
-_STRATEGIES = frozenset({"serial", "parallel", "dependency_graph"})
+_TAGS = {
+    "strategy": frozenset({"serial", "parallel", "dependency_graph"}),
+    "sources": frozenset({"git", "upload", "inline"}),
+}
+"""Names that pydantic puts into the path of a field where a `type` decides; nobody wrote them."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -83,6 +88,7 @@ def check_plan(
     broken_graph = bool(errors)
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
+    errors += check_sources(plan, prefix)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs)
     return errors
@@ -116,9 +122,10 @@ def _path(loc: Iterable[int | str], root: str) -> str:
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not (previous == "strategy" and part in _STRATEGIES):
+            continue
+        if part not in _TAGS.get(previous, ()):
             path += f".{printable(part)}" if path else printable(part)
-        previous = str(part)
+        previous = part
     return path or "body"
 
 

@@ -71,6 +71,8 @@ class ExecutionView(ExecutionSummary):
     stored_plan: dict[str, Any] | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    sources: list[dict[str, Any]] = Field(default_factory=list)
+    """What the plan's sources were at the start: the commit of each branch, the hash of each archive."""
     cancel: dict[str, Any] | None = None
     """Somebody wants it to end: `{by, reason, at}`."""
     epoch: int = 0

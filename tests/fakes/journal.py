@@ -15,6 +15,7 @@ class FakeJournal:
         self.lines: dict[int, list[LogLines]] = defaultdict(list)
         self.artifacts: list[Artifact] = []
         self.samples: list[Sample] = []
+        self.resolved: list[dict] = []
         self.ended: RunEnd | None = None
         self.lost = False
 
@@ -48,6 +49,10 @@ class FakeJournal:
 
     async def artifact(self, artifact):
         self.artifacts.append(artifact)
+
+    async def sources(self, records):
+        self._check()
+        self.resolved = list(records)
 
     async def sample(self, sample):
         self.samples.append(sample)

@@ -171,6 +171,16 @@ class MongoJournal:
             {**named, "size_bytes": artifact.size}
         )
 
+    async def sources(self, records: Sequence[Mapping[str, Any]]) -> None:
+        change = Change(
+            id=f"{self._claim.id}/{self._claim.epoch}.sources",
+            collection=EXECUTIONS,
+            document_id=self._claim.id,
+            guard={"epoch": self._claim.epoch},
+            update={"$set": {"sources": [dict(record) for record in records]}},
+        )
+        await _settled(self._stores.commit.submit_nowait(change))
+
     async def sample(self, sample: Sample) -> None:
         try:
             await self._stores.metrics.insert(metric_document(self._claim, sample))

@@ -100,6 +100,8 @@ ELSEWHERE = {
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
+    "sources.recorded": "tests/promises/test_sources.py",
+    "sources.filled": "tests/promises/test_sources.py",
     "scan.after_upsert": "tests/flow/test_proxy_and_scanner_killed.py",
     "scan.after_sweep": "tests/flow/test_proxy_and_scanner_killed.py",
     "scan.after_record": "tests/flow/test_proxy_and_scanner_killed.py",

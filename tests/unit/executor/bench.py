@@ -27,6 +27,9 @@ class Bench:
     """One executor with everything real but the journal."""
 
     def __init__(self, tmp_path, **parts):
+        tmp_path.mkdir(parents=True, exist_ok=True)
+        if "users" in parts:
+            tmp_path.chmod(0o711)
         self.workspace = Workspace(tmp_path / "work", host="test", shared="users" in parts)
         self.objects = LocalStore(tmp_path / "objects")
         self.journal = FakeJournal()
@@ -34,7 +37,6 @@ class Bench:
         self.parts = RunParts(
             commands=build_registry(),
             processes=LocalProcessRunner(grace_seconds=0.3, sample_seconds=0.1),
-            secrets=SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
             objects=self.objects,
             clock=SystemClock(),
             room=asyncio.Semaphore(20),
@@ -43,7 +45,11 @@ class Bench:
             default_timeout=30,
             expires_after=7 * 24 * 3600,
             inline_output=1024,
-            **{"limits": Limits(output_bytes=1024 * 1024)} | parts,
+            **{
+                "limits": Limits(output_bytes=1024 * 1024),
+                "secrets": SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
+            }
+            | parts,
         )
         self.executor = Executor(journals=self.journal, folders=self.workspace, parts=self.parts)
 
