@@ -19,6 +19,7 @@ from cli.commands import (
     secrets,
     simulate,
     up,
+    uploads,
     validate,
     variables,
     webhook,
@@ -53,6 +54,8 @@ app.command(rich_help_panel=RUNS)(validate.validate)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(uploads.upload)
+app.add_typer(uploads.app, name="uploads", rich_help_panel=RUNS)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=RUNS)
 app.add_typer(variables.app, name="variables", rich_help_panel=RUNS)
 app.command(rich_help_panel=DATA)(extract.extract)

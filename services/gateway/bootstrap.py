@@ -24,6 +24,7 @@ from services.gateway.repository.accepted import MongoAcceptedEvents
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.tenant_values import MongoTenantValues
+from services.gateway.repository.uploads import MongoUploads
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.routes import (
@@ -35,6 +36,7 @@ from services.gateway.routes import (
     tenant_values,
     webhooks,
 )
+from services.gateway.routes import uploads as upload_routes
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -42,6 +44,7 @@ from services.gateway.stream.stories import Stories
 from services.gateway.stream.viewing import Views
 from services.gateway.submission import RunRequests
 from services.gateway.tenant_values import Secrets, Variables
+from services.gateway.uploads import Room, Uploads
 from shared.clock import Clock, SystemClock
 from shared.events.execution import ExecutionEvent
 from shared.ids import new_id
@@ -118,7 +121,11 @@ def build_app(
     secrets = MongoTenantValues(mongo.database, SECRETS, clock=clock)
     variables = MongoTenantValues(mongo.database, VARIABLES, clock=clock)
     warnings = PlanWarnings(secrets=secrets, variables=variables)
-    runs = _run_requests(settings, intake, reader, store, clock, warnings)
+    uploads = _uploads(group, mongo.database, store, audit, clock)
+    resources.append(
+        Turns("uploads", uploads.sweep, seconds=group.upload_sweep_seconds, health=health)
+    )
+    runs = _run_requests(settings, intake, reader, store, clock, warnings, uploads)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -129,7 +136,9 @@ def build_app(
             *_run_routers(runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
             *_value_routers(settings, secrets, variables, audit),
+            upload_routes.build_router(uploads),
         ],
+        body_limits={("POST", upload_routes.PATH): group.max_upload_bytes},
         authenticator=authenticator,
         direct=executions.build_direct(runs),
     )
@@ -179,12 +188,14 @@ def _run_requests(
     store: ObjectStore,
     clock: Clock,
     warnings: PlanWarnings,
+    uploads: Uploads,
 ) -> RunRequests:
     return RunRequests(
         intake,
         reader,
         store,
         warnings=warnings,
+        uploads=uploads,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
@@ -235,6 +246,19 @@ def _work_routers(
         extractions.build_router(work, ExtractionReader(MongoExtractions(database))),
         webhooks.build_router(work, authenticator, Signatures(secrets)),
     ]
+
+
+def _uploads(
+    group: GatewayGroup, database: Database, store: ObjectStore, audit: Audit, clock: Clock
+) -> Uploads:
+    return Uploads(
+        MongoUploads(database),
+        store,
+        audit,
+        clock=clock,
+        room=Room(group.spool_dir, group.uploads_at_once),
+        keep=timedelta(days=group.keep_uploads_days),
+    )
 
 
 def _value_routers(

@@ -15,6 +15,7 @@ from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from services.gateway.plan_warnings import PlanWarnings
 from services.gateway.reading import ExecutionReader
+from services.gateway.uploads import Uploads
 from shared.clock import Clock
 from shared.events.run import RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
@@ -37,6 +38,7 @@ class RunRequests:
         objects: ObjectStore,
         *,
         warnings: PlanWarnings,
+        uploads: Uploads,
         clock: Clock,
         version: str,
         environment: str,
@@ -46,6 +48,7 @@ class RunRequests:
         self._reader = reader
         self._objects = objects
         self._warnings = warnings
+        self._uploads = uploads
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
@@ -53,6 +56,7 @@ class RunRequests:
     async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
         """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
         plan = (await asyncio.to_thread(validate_submission, body)).plan
+        await self._uploads.use(tenant, body["plan"])
         return topological(plan), await self._warnings.of(tenant, plan)
 
     async def submit(
@@ -68,6 +72,7 @@ class RunRequests:
             asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
         else:
             asked_hash = _checked(body, requester.tenant)
+        await self._uploads.use(requester.tenant, body["plan"])
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(

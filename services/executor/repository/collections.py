@@ -32,6 +32,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             ),
             Index([("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index(
+                [("tenant", 1), ("sources.sha256", 1), ("created_at", -1)],
+                partial={"sources.sha256": {"$gt": ""}},
+                name="sources",
+            ),
         ),
     ),
     CollectionSpec(
