@@ -1,4 +1,4 @@
-"""A folder as tar.gz, always the same for the same content: in order of name, without times, owners and special bits."""
+"""A folder as tar.gz, the same for the same content: in order of name, without times, owners and special bits."""
 
 import gzip
 import os

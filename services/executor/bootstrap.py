@@ -267,6 +267,7 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        cipher=cipher,
         sources=Sources(
             PackCache(
                 group.work_dir.resolve() / "sources",

@@ -46,6 +46,8 @@ class StepEnd:
     retry_count: int = 0
     memory_usage_mb: float | None = None
     cpu_usage_percent: float | None = None
+    encrypted_fields: tuple[str, ...] = ()
+    """Paths in input and output at which there is an envelope."""
 
 
 @dataclass(frozen=True, slots=True)

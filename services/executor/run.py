@@ -127,11 +127,14 @@ class Run:
         )
 
     async def _recorded_output(self, record: StepRecord) -> Mapping[str, Any]:
-        if record.output_uri is None:
-            return record.output
-        objects = self._parts.objects
-        output: Mapping[str, Any] = json.loads(await objects.get(objects.key_of(record.output_uri)))
-        return output
+        output = record.output
+        if record.output_uri is not None:
+            objects = self._parts.objects
+            output = json.loads(await objects.get(objects.key_of(record.output_uri)))
+        step = self._scope.plan.steps[self._numbers[record.name] - 1]
+        opened, hidden = self._scope.sealing.open(step, record.step_id, output)
+        self._scope.secrecy.hide(hidden)
+        return opened
 
     def _arm(self, started_at: datetime) -> asyncio.TimerHandle | None:
         """The run's own time counts from its first start, also under another owner."""

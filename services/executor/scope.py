@@ -9,12 +9,14 @@ from services.executor.commands.base import Command, ProcessRunner, Reach
 from services.executor.folders import RunFolder
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
+from services.executor.sealing import Sealing
 from services.executor.secrecy import RunSecrecy
 from services.executor.sources.bringing import Sources
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
 from shared.registry import Registry
+from shared.security.encryption import Cipher
 from shared.security.secrets import SecretSource, SettingsSecrets
 
 
@@ -53,6 +55,8 @@ class RunParts:
     reach: Reach = field(default_factory=Reach)
     variables: SecretSource = field(default_factory=lambda: SettingsSecrets({}))
     """Variables by tenant and name."""
+    cipher: Cipher | None = None
+    """For encrypted fields; None: steps that have some fail."""
     sources: Sources | None = None
     """Brings the files of plans; None: plans with sources fail."""
 
@@ -71,6 +75,7 @@ class RunScope:
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of completed steps, by name."""
     secrecy: RunSecrecy
+    sealing: Sealing
     sources: Sequence[Mapping[str, Any]] = ()
     """What an earlier owner has resolved the plan's sources to."""
 

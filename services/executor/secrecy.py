@@ -6,9 +6,10 @@ print what an earlier one has written down, and every value that an earlier step
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.executor.planning.data import named_in
+from services.executor.sealing import Sealed
 from shared.errors import NotFound, PermanentError
 from shared.plans.plan import Plan, Step
 from shared.plans.references import BadReference
@@ -66,6 +67,13 @@ class RunSecrecy:
     def hide(self, values: Iterable[str]) -> None:
         """Mask these from here on."""
         self._hidden.update(values)
+
+    def without_hidden(self, sealed: Sealed) -> Sealed:
+        """The same, masked where a value of an encrypted field has come in by another way."""
+        if not self._hidden:
+            return sealed
+        masked = self.redactor.redact_json(sealed.input, fields=False)
+        return replace(sealed, input=masked)
 
     @property
     def redactor(self) -> Redactor:

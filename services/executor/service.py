@@ -18,11 +18,13 @@ from services.executor.models import RunEnd
 from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
+from services.executor.sealing import NoEncryption, Sealing
 from services.executor.secrecy import RunSecrecy
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
 from shared.plans.validation import validate_plan
+from shared.security.encryption import DecryptionFailed
 from shared.work.ports import Claim, LostLease
 
 log = structlog.get_logger()
@@ -85,7 +87,7 @@ class Executor:
             run.cancel(mark)
         try:
             return await run.perform(started_at=claim.document["started_at"])
-        except StorageUnavailable as error:
+        except (StorageUnavailable, DecryptionFailed, NoEncryption) as error:
             return RunEnd("failed", error.code, error.message)
         finally:
             del self._running[claim.id]
@@ -126,6 +128,7 @@ def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunS
         stop=asyncio.Event(),
         outputs={},
         sources=claim.document.get("sources") or (),
+        sealing=Sealing(parts.cipher, claim.tenant, claim.id),
         secrecy=RunSecrecy(plan, claim.tenant, secrets=parts.secrets, variables=parts.variables),
     )
 

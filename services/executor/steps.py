@@ -35,6 +35,7 @@ from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.scope import RunParts, RunScope
+from services.executor.sealing import Sealed
 from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
@@ -117,6 +118,7 @@ class StepRun:
 
     async def _run_command(self, output: StepLog, folder: TryFolder, attempt: str) -> StepEnd:
         scope = self._scope
+        scope.sealing.check(self._step)
         known = await scope.secrecy.of(self._step)
         resolved = resolve_step(
             scope.plan,
@@ -147,14 +149,20 @@ class StepRun:
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)
-        stored = await self._keep_output(keeper, outcome)
+        sealed = self._seal(resolved.input, outcome.outputs)
+        stored = await self._keep_output(keeper, sealed.output)
         scope.outputs[self._step.name] = outcome.outputs
-        return self._end(outcome, stored, resolved.input)
+        return self._end(outcome, stored, sealed)
 
-    def _end(
-        self, outcome: Outcome, stored: Artifact | None, step_input: Mapping[str, Any]
-    ) -> StepEnd:
-        output = outcome.outputs
+    def _seal(self, step_input: Mapping[str, Any], output: Mapping[str, Any]) -> Sealed:
+        """What may be stored: encrypted fields as envelopes, and their values nowhere else."""
+        scope = self._scope
+        sealed = scope.sealing.seal(self._step, self._id, input=step_input, output=output)
+        scope.secrecy.hide(sealed.values)
+        return scope.secrecy.without_hidden(sealed)
+
+    def _end(self, outcome: Outcome, stored: Artifact | None, sealed: Sealed) -> StepEnd:
+        output = sealed.output
         if stored is not None:
             output = {"artifact": {"uri": stored.uri, "size_bytes": stored.size}}
         return StepEnd(
@@ -163,12 +171,13 @@ class StepRun:
             error=outcome.error,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
-            input=step_input,
+            input=sealed.input,
             output=output,
             output_uri=stored.uri if stored else None,
             truncated=outcome.truncated,
             memory_usage_mb=outcome.peak_memory_mb,
             cpu_usage_percent=outcome.mean_cpu_percent,
+            encrypted_fields=sealed.fields,
         )
 
     def _context(
@@ -273,9 +282,11 @@ class StepRun:
             return
         await self._journal.artifact(artifact)
 
-    async def _keep_output(self, keeper: ArtifactKeeper, outcome: Outcome) -> Artifact | None:
+    async def _keep_output(
+        self, keeper: ArtifactKeeper, output: Mapping[str, Any]
+    ) -> Artifact | None:
         """Where the output lies when it is too large for the step's document."""
-        data = json.dumps(outcome.outputs, ensure_ascii=False).encode() if outcome.outputs else b""
+        data = json.dumps(output, ensure_ascii=False).encode() if output else b""
         if len(data) <= self._parts.inline_output:
             return None
         artifact = await keeper.keep_bytes(

@@ -37,6 +37,7 @@ from services.gateway.routes import (
     webhooks,
 )
 from services.gateway.routes import uploads as upload_routes
+from services.gateway.sealed_fields import SealedFields
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
@@ -117,7 +118,8 @@ def build_app(
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
-    reader = ExecutionReader(views, views, accepted, store)
+    fields = SealedFields(cipher_of(settings.security))
+    reader = ExecutionReader(views, views, accepted, store, fields)
     secrets = MongoTenantValues(mongo.database, SECRETS, clock=clock)
     variables = MongoTenantValues(mongo.database, VARIABLES, clock=clock)
     warnings = PlanWarnings(secrets=secrets, variables=variables)

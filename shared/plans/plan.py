@@ -21,6 +21,9 @@ Name = Annotated[
 ]
 LabelPart = Annotated[str, Field(max_length=255)]
 Labels = dict[LabelPart, LabelPart]
+EncryptedField = Annotated[
+    str, Field(max_length=256, pattern=r"^(?:input|output)(?:\.[^.\x00]+)+$")
+]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
 
@@ -97,6 +100,8 @@ class Step(PlanPart):
     """False: after the loss of its worker the step is not run again but ends `failed(lost_worker)`."""
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    encrypted_fields: list[EncryptedField] = Field(default_factory=list, max_length=50)
+    """Paths such as `output.token` or `input.users.*.ssn` that are stored encrypted and shown as `[encrypted]`."""
 
 
 class Plan(PlanPart):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.command_types import check_commands
+from shared.plans.encrypted_fields import check_encrypted_fields
 from shared.plans.json_values import (
     MAX_DEPTH,
     beyond_limits,
@@ -89,6 +90,7 @@ def check_plan(
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
     errors += check_sources(plan, prefix)
+    errors += check_encrypted_fields(plan, prefix)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs)
     return errors

@@ -122,6 +122,8 @@ class StepView(View):
     metadata: dict[str, Any] = Field(default_factory=dict)
     """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
+    encrypted_fields: list[str] = Field(default_factory=list)
+    """Where in input and output there is something that only callers with the role `decrypt` see."""
 
 
 def settled(step: StepView, run: ExecutionSummary) -> StepView:

@@ -22,7 +22,9 @@ def record(document: Mapping[str, Any]) -> StepRecord:
 
 
 def finished_fields(end: StepEnd) -> dict[str, Any]:
-    resolved = {} if end.input is None else {"input": dict(end.input)}
+    resolved: dict[str, Any] = {} if end.input is None else {"input": dict(end.input)}
+    if end.encrypted_fields:
+        resolved["encrypted_fields"] = list(end.encrypted_fields)
     return {
         **resolved,
         "status": end.status,
