@@ -1,5 +1,7 @@
 """The parts of the gateway and how they fit; the only place that constructs things. Connects nothing."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi import APIRouter
@@ -17,7 +19,6 @@ from services.gateway.ports import (
     GroupProgress,
     MessageSender,
     Outbox,
-    TenantValues,
 )
 from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
@@ -118,16 +119,10 @@ def build_app(
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
-    fields = SealedFields(cipher_of(settings.security))
-    reader = ExecutionReader(views, views, accepted, store, fields)
-    secrets = MongoTenantValues(mongo.database, SECRETS, clock=clock)
-    variables = MongoTenantValues(mongo.database, VARIABLES, clock=clock)
-    warnings = PlanWarnings(secrets=secrets, variables=variables)
-    uploads = _uploads(group, mongo.database, store, audit, clock)
-    resources.append(
-        Turns("uploads", uploads.sweep, seconds=group.upload_sweep_seconds, health=health)
-    )
-    runs = _run_requests(settings, intake, reader, store, clock, warnings, uploads)
+    kept = _kept(settings, mongo.database, store, audit, health, clock)
+    resources.append(kept.sweep)
+    reader = ExecutionReader(views, views, accepted, store, kept.fields)
+    runs = _run_requests(settings, intake, reader, store, clock, kept)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -137,8 +132,7 @@ def build_app(
         routers=[
             *_run_routers(runs, reader, views, accepted, hub),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
-            *_value_routers(settings, secrets, variables, audit),
-            upload_routes.build_router(uploads),
+            *kept.routers,
         ],
         body_limits={("POST", upload_routes.PATH): group.max_upload_bytes},
         authenticator=authenticator,
@@ -189,15 +183,14 @@ def _run_requests(
     reader: ExecutionReader,
     store: ObjectStore,
     clock: Clock,
-    warnings: PlanWarnings,
-    uploads: Uploads,
+    kept: "Kept",
 ) -> RunRequests:
     return RunRequests(
         intake,
         reader,
         store,
-        warnings=warnings,
-        uploads=uploads,
+        warnings=kept.warnings,
+        uploads=kept.uploads,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
@@ -250,10 +243,29 @@ def _work_routers(
     ]
 
 
-def _uploads(
-    group: GatewayGroup, database: Database, store: ObjectStore, audit: Audit, clock: Clock
-) -> Uploads:
-    return Uploads(
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What tenants keep for their runs, and who serves it."""
+
+    uploads: Uploads
+    sweep: Turns
+    fields: SealedFields
+    warnings: PlanWarnings
+    routers: Sequence[APIRouter]
+
+
+def _kept(
+    settings: GatewaySettings,
+    database: Database,
+    store: ObjectStore,
+    audit: Audit,
+    health: Health,
+    clock: Clock,
+) -> Kept:
+    group = settings.gateway
+    secrets = MongoTenantValues(database, SECRETS, clock=clock)
+    variables = MongoTenantValues(database, VARIABLES, clock=clock)
+    uploads = Uploads(
         MongoUploads(database),
         store,
         audit,
@@ -261,16 +273,19 @@ def _uploads(
         room=Room(group.spool_dir, group.uploads_at_once),
         keep=timedelta(days=group.keep_uploads_days),
     )
-
-
-def _value_routers(
-    settings: GatewaySettings, secrets: TenantValues, variables: TenantValues, audit: Audit
-) -> list[APIRouter]:
-    """What tenants keep for their runs."""
-    return [
-        tenant_values.build_secrets(Secrets(secrets, audit, cipher=cipher_of(settings.security))),
+    cipher = cipher_of(settings.security)
+    routers = (
+        tenant_values.build_secrets(Secrets(secrets, audit, cipher=cipher)),
         tenant_values.build_variables(Variables(variables, audit)),
-    ]
+        upload_routes.build_router(uploads),
+    )
+    return Kept(
+        uploads,
+        sweep=Turns("uploads", uploads.sweep, seconds=group.upload_sweep_seconds, health=health),
+        fields=SealedFields(cipher),
+        warnings=PlanWarnings(secrets=secrets, variables=variables),
+        routers=routers,
+    )
 
 
 def _quick(settings: MongoSettings, group: GatewayGroup) -> MongoSettings:

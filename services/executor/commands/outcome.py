@@ -13,6 +13,8 @@ class Outcome:
 
     `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
     working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
+    Beside a command's own: `encryption_missing, secret_unreadable, not_found` (a secret or variable) of a step,
+    `source_failed, source_missing, source_too_large, unsafe_archive, decryption_failed` of a run.
     """
 
     status: StepStatus

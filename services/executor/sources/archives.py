@@ -42,8 +42,12 @@ def repack(archive: Path, out: Out, room: Size) -> None:
                 _read_tar(_opened(file, kind), tree, room)
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise SourceFailed(f"the archive cannot be read: {error}") from None
-    except (gzip.BadGzipFile, struct.error, RuntimeError, NotImplementedError) as error:
+    except (gzip.BadGzipFile, struct.error, RuntimeError) as error:
         raise SourceFailed(f"the archive cannot be read: {error}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise SourceFailed(f"the archive cannot be read: {error}") from None  # bzip2 says so
     tree.close()
 
 
