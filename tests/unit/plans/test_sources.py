@@ -1,6 +1,9 @@
 """Sources in a plan: what is wrong with them is said before anything runs."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from shared.errors import InvalidRequest
 from shared.plans.validation import validate_submission
@@ -72,6 +75,12 @@ def test_an_input_that_only_a_source_names_is_known():
     source = GIT | {"ref": "${{ inputs.branch }}"}
     body = a_submission(sources=[source]) | {"inputs": {"branch": "main"}}
     assert validate_submission(body).inputs == {"branch": "main"}
+
+
+@pytest.mark.parametrize("name", ["plan.yaml", "upload.yaml"])
+def test_the_examples_are_good(name):
+    text = Path("examples/08-sources", name).read_text().replace("SHA256", "a" * 64)
+    validate_submission({"plan": yaml.safe_load(text)})
 
 
 def test_beside_the_working_directory_itself_others_may_stand():
