@@ -166,7 +166,7 @@ def test_bombs_are_stopped_while_they_go_off(tmp_path):
         before = tracemalloc.get_traced_memory()[0]
         with pytest.raises(SourceTooLarge):
             unpacked(tmp_path, data)
-        assert tracemalloc.get_traced_memory()[1] - before < 8 * MIB
+        assert tracemalloc.get_traced_memory()[1] - before < 12 * MIB  # xz has a dictionary of 8
     tracemalloc.stop()
 
 
