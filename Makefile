@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
-GENERATORS := services.executor.commands.reference shared.kafka.reference shared.observability.reference cli.reference
+GENERATORS := services.executor.commands.reference services.executor.commands.reasons_page shared.kafka.reference shared.observability.reference cli.reference
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 TESTS ?= tests
 # Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB).
@@ -17,10 +17,10 @@ SEEDS ?= 5
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench clean reset
+.PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench bench-peers clean reset
 
 help: ## List the chores
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONCE=1: leave after the checks)
 	@$(BIN)/cadenza demo $(if $(ONCE),--once)
@@ -28,7 +28,7 @@ demo: $(VENV)/sandbox.stamp ## Start the sandbox and run the main job in it (ONC
 up: $(VENV)/sandbox.stamp ## Start the sandbox until Ctrl-C
 	@$(BIN)/cadenza up
 
-test: check ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
+test: check $(VENV)/browser.stamp ## Set up, check, then run all tests (TESTS=tests/unit: only those; JOBS=1: one after the other)
 	@$(BIN)/python -m pytest $(TESTS) --deselect tests/architecture $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 chaos: $(VENV)/dev.stamp ## More seeds and longer runs than `test` (SEEDS=20; SEED=… TESTS=… replays one seed)
@@ -68,6 +68,9 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/*.loc
 	@for extra in services sandbox dev; do \
 		$(BIN)/python -m uv $(LOCK) pyproject.toml --extra $$extra -o requirements/$$extra.lock || exit 1; done
 
+bench-peers: $(VENV)/dev.stamp ## Measure beside Restate, Celery, DBOS and Prefect (ONLY=restate,dbos; needs redis-server, postgresql, npm)
+	@$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
+
 clean: ## Remove the environment, caches and build products; the sandbox's data stay
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -86,6 +89,11 @@ $(VENV)/sandbox.stamp: requirements/sandbox.lock | $(BIN)/cadenza
 	@echo "Fetching the Python packages of requirements/sandbox.lock"
 	@$(PIP) -r requirements/sandbox.lock || { $(FETCH_FAILED); }
 	@touch $@
+
+# Chromium for the browser tests, and ffmpeg for their videos. Only Debian's root can install them here; elsewhere, or when
+# it fails, those tests are skipped with the reason (with CI=true: failed).
+$(VENV)/browser.stamp: | $(BIN)/cadenza
+	@sh deploy/browser.sh $(VENV)/browser.log && touch $@ || true
 
 # The checkout itself is found by a path file, so that nothing has to be built and every edit counts at once.
 $(BIN)/cadenza:

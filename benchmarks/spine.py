@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks import graphs
 from benchmarks.load import FIVE_TRUE, NOOP, Load, Watch, spread, with_load
 from benchmarks.stack import KEY, Stack
 from sandbox.module import Module
@@ -42,11 +43,17 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     )
     # In a loop of asyncio's own: uvloop, which the client uses, starts processes by plain fork.
     result["bare_loop_five_true"] = await asyncio.to_thread(
-        asyncio.run, _bare_loop(int(FIVE_RUNS * scale))
+        asyncio.run, bare_loop(int(FIVE_RUNS * scale))
     )
-    result["five_true"]["ratio_to_bare_loop"] = round(
+    result["five_true"]["ratio_tobare_loop"] = round(
         result["five_true"]["runs_per_second"] / result["bare_loop_five_true"]["runs_per_second"], 3
     )
+    result["graph"] = await with_load(stack, graphs.measure)
+    alone = await asyncio.to_thread(asyncio.run, graphs.bare_loop())
+    result["graph"] |= {
+        "bare_loop_seconds": round(alone, 3),
+        "ratio_to_bare_loop": round(alone / result["graph"]["best"], 3),
+    }
     result["accept"] = await _accept(stack, int(ACCEPTED * scale))
     result["memory_mb"] = stack.memory_mb()
     result["idle_memory_mb"] = await asyncio.to_thread(
@@ -133,7 +140,7 @@ async def _five(stack: Stack, load: Load, watch: Watch, count: int) -> dict[str,
     }
 
 
-async def _bare_loop(runs: int) -> dict[str, Any]:
+async def bare_loop(runs: int) -> dict[str, Any]:
     """What asyncio alone reaches: the same processes, 64 runs at once, no record of anything."""
     room = asyncio.Semaphore(64)
 

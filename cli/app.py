@@ -5,17 +5,25 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    apps,
     cancel,
     chaos,
+    decide,
     demo,
     dlq,
     doctor,
     executions,
     extract,
+    lanes,
     logs,
     migrate,
+    plan,
+    queue,
+    rerun,
+    retention,
     run,
     scan,
+    schedules,
     secrets,
     simulate,
     up,
@@ -23,6 +31,7 @@ from cli.commands import (
     validate,
     variables,
     webhook,
+    workers,
 )
 
 
@@ -51,6 +60,10 @@ app.command(rich_help_panel=SANDBOX)(up.up)
 app.add_typer(simulate.app, name="simulate", rich_help_panel=SANDBOX)
 app.command(rich_help_panel=RUNS)(run.run)
 app.command(rich_help_panel=RUNS)(validate.validate)
+app.add_typer(apps.app, name="apps", rich_help_panel=RUNS)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=RUNS)
+app.command(rich_help_panel=RUNS)(plan.plan)
+app.command(rich_help_panel=RUNS)(rerun.rerun)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
@@ -58,11 +71,18 @@ app.command(rich_help_panel=RUNS)(uploads.upload)
 app.add_typer(uploads.app, name="uploads", rich_help_panel=RUNS)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=RUNS)
 app.add_typer(variables.app, name="variables", rich_help_panel=RUNS)
+app.command(rich_help_panel=RUNS)(lanes.lanes)
+app.command(rich_help_panel=RUNS)(decide.approve)
+app.command(rich_help_panel=RUNS)(decide.reject)
+app.command(rich_help_panel=RUNS)(decide.tell)
+app.command(rich_help_panel=RUNS)(queue.queue)
 app.command(rich_help_panel=DATA)(extract.extract)
 app.command(rich_help_panel=DATA)(scan.scan)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=DATA)
-app.command(rich_help_panel=OPERATION)(migrate.migrate)
+app.add_typer(migrate.app, name="migrate", rich_help_panel=OPERATION)
+app.command(rich_help_panel=OPERATION)(retention.retention)
 app.command(rich_help_panel=OPERATION)(doctor.doctor)
+app.add_typer(workers.app, name="workers", rich_help_panel=OPERATION)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=OPERATION)
 app.command(rich_help_panel=OPERATION)(chaos.chaos)
 

@@ -52,11 +52,14 @@ class Client:
     ) -> Json:
         return self._json(self._request("POST", path, json=body, headers=headers))
 
-    def put(self, path: str, body: Any) -> Json:
+    def patch(self, path: str, body: Any) -> Json:
+        return self._json(self._request("PATCH", path, json=body))
+
+    def put(self, path: str, body: Any = None) -> Json:
         return self._json(self._request("PUT", path, json=body))
 
-    def delete(self, path: str) -> None:
-        self._request("DELETE", path)
+    def delete(self, path: str) -> Json:
+        return self._json(self._request("DELETE", path))
 
     def post_bytes(self, path: str, body: bytes, *, headers: Mapping[str, str]) -> Json:
         """Post exactly these bytes (a signature covers them)."""

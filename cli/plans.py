@@ -13,17 +13,23 @@ import yaml
 from cli.exits import Usage
 
 
-def load_plan(path: Path) -> dict[str, Any]:
-    """The plan as it is submitted. Raises Usage with the file's name."""
+def load_mapping(path: Path) -> dict[str, Any]:
+    """What a YAML or JSON file holds. Raises Usage with the file's name."""
     try:
-        plan = yaml.safe_load(path.read_text("utf-8"))
+        found = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise Usage(f"{path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = " ".join(str(error).split())
         raise Usage(f"{path} is not valid YAML: {where}") from None
-    if not isinstance(plan, dict):
+    if not isinstance(found, dict):
         raise Usage(f"{path} holds no plan: its top level must be a mapping.")
+    return found
+
+
+def load_plan(path: Path) -> dict[str, Any]:
+    """The plan as it is submitted. Raises Usage with the file's name."""
+    plan = load_mapping(path)
     for step in plan.get("steps") or []:
         if isinstance(step, dict) and isinstance(step.get("command"), dict):
             step["command"] = _with_text(step["command"], path.parent)

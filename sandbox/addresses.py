@@ -1,6 +1,7 @@
 """Where everything is: embedded parts on their ports, others where the user's settings say."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ OTHER_KEY = "other-key"
 TENANT = "demo"
 WEBHOOK_SECRET = "demo-webhook-secret"
 VIRTUOSO_TOKEN = "sandbox-token"
+SEVEN_PS_TOKEN = "sandbox-token"
 CUSTOMER = {"id": "001", "slug": "customer-001"}
 SERVICES = ("gateway", "executor", "extractor", "proxy", "scanner")
 
@@ -61,13 +63,23 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
         # Short, so that whoever kills an executor here sees its runs recovered while still looking.
         "EXECUTOR__LEASE_SECONDS": "15",
         "EXECUTOR__RENEW_SECONDS": "3",
+        "EXECUTOR__HTTP_ALLOWED_NETWORKS": json.dumps([f"{HOST}/32", "::1/128"]),
+        "EXECUTOR__AWS_PROGRAM": str(Path(sys.executable).with_name("aws")),
+        "EXECUTOR__PROXY_URL": addresses.services["proxy"],
+        "EXECUTOR__PROXY_KEYS": json.dumps({TENANT: API_KEY}),
+        # `cadenza simulate seven-ps` starts one there; until then steps that need it try again.
+        "EXECUTOR__SEVEN_PS_URL": f"http://{HOST}:{settings.seven_ps_port}",
+        "EXECUTOR__SEVEN_PS_TOKEN": SEVEN_PS_TOKEN,
+        "EXECUTOR__SEVEN_PS_CALLBACK_URL": addresses.services["gateway"] + "/webhook/seven-ps",
     }
     if not settings.virtuoso:
         ours["PROXY__UPSTREAM_TOKEN"] = VIRTUOSO_TOKEN
+        ours["EXECUTOR__VIRTUOSO_UI_URL"] = addresses.virtuoso.removesuffix("/api")
         ours["EXTRACTOR__CUSTOMERS"] = json.dumps({CUSTOMER["id"]: _customer(addresses)})
     if not settings.aws:
         ours["AWS__ACCESS_KEY_ID"] = ACCESS_KEY_ID
         ours["AWS__SECRET_ACCESS_KEY"] = SECRET_ACCESS_KEY
+        ours["EXECUTOR__AWS_ENDPOINT_URL"] = addresses.aws
         ours["SCANNER__ACCOUNTS"] = json.dumps([{"id": ACCOUNT, "name": "sandbox"}])
     fixed = {
         "KAFKA__BOOTSTRAP_SERVERS": addresses.kafka,

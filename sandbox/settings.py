@@ -30,6 +30,7 @@ class SandboxSettings(BaseSettings):
     mongo_port: int = 27027
     aws_port: int = 5555
     virtuoso_port: int = 8090
+    seven_ps_port: int = 8091
     gateway_port: int = 8080
     proxy_port: int = 8081
     executor_port: int = 8082

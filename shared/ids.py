@@ -8,6 +8,8 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Iterable
+from datetime import datetime
 
 NAMESPACE = uuid.UUID("6d1c1d2e-0a6b-5a43-9b0e-5f6d1f0c7a11")
 
@@ -57,6 +59,23 @@ def derived_id(*parts: object) -> str:
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return _text(digest.hex())
+
+
+def derived_run_id(moment: datetime, *parts: object) -> str:
+    """The id of a run that must come out the same when it is computed again: a UUIDv7 of `moment` whose other bits
+    come from `parts`, because runs are kept and removed by the time that their ids spell.
+    """
+    return _run_id(int(moment.timestamp() * 1000), parts)
+
+
+def child_id(parent: str, *parts: object) -> str:
+    """The id of a run that belongs to `parent`, of the same time: the same parts always give the same id."""
+    return _run_id(int(parent.replace("-", "")[:12], 16), (parent, *parts))
+
+
+def _run_id(unix_ms: int, parts: Iterable[object]) -> str:
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return _text(f"{_uuid7(unix_ms, digest[:10]):032x}")
 
 
 def is_uuid(text: str) -> bool:

@@ -18,5 +18,8 @@ class RetryPolicy:
         """Seconds to wait after failed attempt number `attempt` (from 1); None when no attempt is left."""
         if attempt >= self.max_attempts:
             return None
-        delay = min(self.max_delay, self.initial_delay * self.factor ** (attempt - 1))
+        try:
+            delay = min(self.max_delay, self.initial_delay * self.factor ** (attempt - 1))
+        except OverflowError:  # the thousandth attempt of an outage that lasts for hours
+            delay = self.max_delay if self.initial_delay else 0.0
         return delay * (1 - self.jitter * (rng or random).random())

@@ -4,7 +4,9 @@ What the collected tests will need starts in the background as soon as collectio
 first test that uses a part waits for it. The session's objects belong to no event loop.
 """
 
+import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
@@ -88,6 +90,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     parts = config.stash.get(_PARTS, None)
     if parts is not None:
         parts.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test whose time is over says what its tasks were waiting for."""
+    try:
+        return (yield)
+    except pytest.fail.Exception as error:
+        if "Timeout" in str(error):
+            for task in filter(lambda it: isinstance(it, asyncio.Task), gc.get_objects()):
+                if not task.done():
+                    task.print_stack(limit=6)
+        raise
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,11 +1,13 @@
 """`cadenza run FILE`: submit a plan; follow it; leave with its result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from cli.cases import SHOWN, cases_table, failed_cases, totals_line
 from cli.client import Client, Json
 from cli.exits import FAILED, PASSED
 from cli.junit import write_junit
@@ -46,11 +48,26 @@ def run(
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:
-        accepted = client.post("/v1/executions", body, headers=headers)
-        if not follow_it and junit is None:
-            _tell_accepted(client, accepted, as_json=as_json)
-            return PASSED
-        return _follow(client, accepted["execution_id"], junit=junit, as_json=as_json)
+        return hand_in(
+            client, body, headers=headers, follow_it=follow_it, junit=junit, as_json=as_json
+        )
+
+
+def hand_in(
+    client: Client,
+    body: Json,
+    *,
+    headers: Mapping[str, str] | None = None,
+    follow_it: bool,
+    junit: Path | None = None,
+    as_json: bool,
+) -> int:
+    """Submit it; follow it to its end when that is wanted. Returns the exit code."""
+    accepted = client.post("/v1/executions", body, headers=headers)
+    if not follow_it and junit is None:
+        _tell_accepted(client, accepted, as_json=as_json)
+        return PASSED
+    return _follow(client, accepted["execution_id"], junit=junit, as_json=as_json)
 
 
 def follow_run(
@@ -74,11 +91,16 @@ def _follow(client: Client, execution_id: str, *, junit: Path | None, as_json: b
     if junit is not None:
         path = f"/v1/executions/{execution_id}/logs"
         chunks = client.patiently(lambda: list(client.items(path)))
-        write_junit(junit, execution, steps, chunks)
+        cases: list[Json] = []
+        if execution.get("results"):
+            path = f"/v1/executions/{execution_id}/tests"
+            cases = client.patiently(lambda: list(client.items(path)))
+        write_junit(junit, execution, steps, chunks, cases)
     if as_json:
         print_json(execution | {"steps": steps})
     else:
         show_result(execution, steps)
+        show_cases(client, execution)
     return PASSED if execution["status"] == "completed" else FAILED
 
 
@@ -90,6 +112,20 @@ def show_result(execution: dict[str, Any], steps: list[dict[str, Any]]) -> None:
         errors.print(
             f"{execution.get('reason') or ''} {execution.get('error') or ''}".strip(), markup=False
         )
+
+
+def show_cases(client: Client, execution: Json) -> None:
+    """The totals of the test cases, and the first that failed."""
+    results = execution.get("results") or {}
+    line = totals_line(results)
+    if line is None:
+        return
+    console.print(line)
+    if results["failed"]:
+        id_ = execution["execution_id"]
+        console.print(cases_table(client.patiently(lambda: failed_cases(client, id_))))
+        if results["failed"] > SHOWN:
+            console.print(f"all of them: cadenza executions tests {id_} --status failed")
 
 
 def _tell_accepted(client: Client, accepted: Json, *, as_json: bool) -> None:

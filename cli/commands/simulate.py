@@ -1,4 +1,4 @@
-"""`cadenza simulate virtuoso`: the Virtuoso simulator by itself."""
+"""`cadenza simulate virtuoso` and `seven-ps`: a simulator by itself."""
 
 import typer
 
@@ -14,5 +14,17 @@ app = typer.Typer(help="Simulators of other people's systems.", no_args_is_help=
 def virtuoso(context: typer.Context) -> int:
     """Serve a Virtuoso API with sample data; all options of `python -m sandbox.virtuoso`."""
     from sandbox.virtuoso.__main__ import main
+
+    return FAILED if main(context.args) else PASSED
+
+
+@app.command(
+    "seven-ps",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+def seven_ps(context: typer.Context) -> int:
+    """Serve a 7PS; all options of `python -m sandbox.seven_ps`. The sandbox's executor looks for it on port 8091."""
+    from sandbox.seven_ps.__main__ import main
 
     return FAILED if main(context.args) else PASSED

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cli.diagnosis import browsers
 from cli.diagnosis.finding import Finding, note, ok, problem, trouble
 from sandbox.errors import SandboxError
 from sandbox.settings import SandboxSettings
@@ -32,6 +33,7 @@ def findings(settings: SandboxSettings) -> Iterator[Finding]:
     yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
     yield processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], root=os.geteuid() == 0)
     yield _isolation()
+    yield from browsers.findings()
     yield git()
     yield _encryption(settings)
 

@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pymongo.database import Database
 
+from shared.views.cases import CASES
 from shared.views.executions import ARTIFACTS, EXECUTIONS, FINAL, LOGS, STEPS
 
 Document = Mapping[str, Any]
@@ -25,6 +26,7 @@ class Evidence:
     steps: Rows
     logs: Rows
     artifacts: Rows
+    cases: Rows
     events: Rows
     """`execution-events` in the order of their partition, repeats included."""
     completions: Rows
@@ -63,6 +65,7 @@ def gather(database: Database[Any], bootstrap_servers: str, ids: Collection[str]
         steps=_grouped(database[STEPS].find(of_run).sort("step_id", 1)),
         logs=_grouped(database[LOGS].find(of_run).sort("chunk", 1)),
         artifacts=_grouped(database[ARTIFACTS].find(of_run)),
+        cases=_grouped(database[CASES].find(of_run)),
         events=_grouped(row for row in told if row["execution_id"] in known),
         completions=_grouped(row for row in completed if row["execution_id"] in known),
         held_slots=list(database["slots"].find({"holders.0": {"$exists": True}})),

@@ -42,6 +42,7 @@ def _of_run(evidence: Evidence, id_: str, planned: Planned) -> Iterator[str]:
     yield from _order(rows)
     yield from _logs(document, steps, evidence.logs.get(id_, ()), planned)
     yield from _artifacts(steps, evidence.artifacts.get(id_, ()), planned)
+    yield from _cases(document, steps, evidence.cases.get(id_, ()))
 
 
 def _end(document: Document, steps: Sequence[Document], planned: Planned) -> Iterator[str]:
@@ -174,3 +175,21 @@ def _artifacts(
         found = [one for one in artifacts if one["object_key"].endswith(own)]
         if len(found) != 1:
             yield f"step {step['step_name']} has {len(found)} files {name}"
+
+
+def _cases(run: Document, steps: Sequence[Document], cases: Sequence[Document]) -> Iterator[str]:
+    """A step's results count the cases of the try that they name; the run's are the sum of its steps'."""
+    results = [step["results"] for step in steps if step.get("results")]
+    for step in steps:
+        counted = step.get("results")
+        if not counted:
+            if step.get("status") == "completed" and step["step_name"] == "tell":
+                yield "step tell reported cases, and has no results"
+            continue
+        own = (step["step_id"], counted["attempt"])
+        found = sum((case["step_id"], case["attempt"]) == own for case in cases)
+        if found != counted["tests"]:
+            yield f"step {step['step_name']} counts {counted['tests']} cases, {found} are there"
+    total = (run.get("results") or {}).get("tests", 0)
+    if total != sum(one["tests"] for one in results) and run["status"] == "completed":
+        yield f"the run counts {total} cases, its steps {sum(one['tests'] for one in results)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 Plan = dict[str, Any]
 LOST = ("failed", "lost_worker")
+_REPORT = """echo '<testsuite><testcase name="a"/><testcase name="b"/></testsuite>' > junit.xml"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,11 @@ def process(rng: random.Random) -> Planned:
     script = f"for n in $(seq {lines}); do echo line $n; sleep 0.12; done; echo kept > result.txt"
     steps = [
         _shell("talk", script, artifacts=[{"path": "result.txt"}]),
-        _shell("tell", """echo '{"answer": 42}' >> "$CADENZA_OUTPUT" """),
+        _shell(
+            "tell",
+            f"""echo '{{"answer": 42}}' >> "$CADENZA_OUTPUT"; {_REPORT}""",
+            reports=["*.xml"],
+        ),
         _shell("say", "echo ${{ steps.tell.outputs.answer }}"),
     ]
     texts = {"talk": text, "tell": "", "say": "42\n"}

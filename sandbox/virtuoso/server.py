@@ -1,4 +1,4 @@
-"""The simulator on a port: in this loop for tests, or as a process of its own."""
+"""A simulator on a port: in this loop for tests, or as a process of its own."""
 
 import asyncio
 import socket
@@ -9,30 +9,34 @@ import uvicorn
 from sandbox.virtuoso.app import BASE, build_app
 
 
-class Simulator:
-    """Serves from `start` to `stop`; port 0 takes a free one. Keyword arguments go to `build_app`."""
+class Serving:
+    """Serves an application from `start` to `stop`; port 0 takes a free one."""
 
-    name = "virtuoso-simulator"
+    name = "serving"
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._host = host
         self._port = port
-        self.app = build_app(**options)
+        self.app = app
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 
     @property
-    def url(self) -> str:
-        """The API base, `http://host:port/api`."""
-        return f"http://{self._host}:{self._port}{BASE}"
+    def address(self) -> str:
+        """`http://host:port`."""
+        return f"http://{self._host}:{self._port}"
 
     @property
     def control_url(self) -> str:
-        return f"http://{self._host}:{self._port}/_simulator"
+        return f"{self.address}/_simulator"
 
     async def start(self) -> None:
-        self._socket = socket.create_server((self._host, self._port))
+        # A socket that does not say that it is TCP would make each answer wait for a delayed acknowledgement: 40 ms.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((self._host, self._port))
+        self._socket.listen()
         self._port = self._socket.getsockname()[1]
         self._server = build_server(self.app)
         # `serve` would take over this process's signal handlers.
@@ -47,6 +51,20 @@ class Simulator:
         self._server.force_exit = True
         await self._task
         self._socket.close()
+
+
+class Simulator(Serving):
+    """The Virtuoso simulator. Keyword arguments go to `build_app`."""
+
+    name = "virtuoso-simulator"
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+        super().__init__(build_app(**options), host=host, port=port)
+
+    @property
+    def url(self) -> str:
+        """The API base, `http://host:port/api`."""
+        return f"{self.address}{BASE}"
 
 
 def build_server(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Server:

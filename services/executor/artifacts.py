@@ -10,8 +10,10 @@ import mimetypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
+from services.executor.artifact_types import type_of
 from services.executor.models import Artifact
 from shared.objects.ports import ObjectInfo, ObjectStore
 from shared.plans.plan import ArtifactRule
@@ -28,6 +30,8 @@ class Found:
     path: Path
     name: str
     type: str
+    report: bool = False
+    """Its test cases count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,16 @@ class ArtifactKeeper:
 
 
 def find(
-    rules: Sequence[ArtifactRule], working_dir: Path, artifacts_dir: Path, *, max_bytes: int
+    rules: Sequence[ArtifactRule],
+    working_dir: Path,
+    artifacts_dir: Path,
+    *,
+    max_bytes: int,
+    reports: Sequence[str] = (),
 ) -> Findings:
-    """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all."""
+    """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all. `reports` are patterns
+    of files whose test cases count; they may lie in either folder.
+    """
     found: dict[Path, Found] = {}
     complaints: dict[Path, str] = {}
     for rule in rules:
@@ -84,9 +95,14 @@ def find(
         for path in paths:
             relative = path.relative_to(working_dir.resolve()).as_posix()
             found.setdefault(path, Found(path, name or relative, rule.type))
+    for folder, pattern in product((working_dir, artifacts_dir), reports):
+        for path in _matches(folder, pattern, complaints) if folder.is_dir() else ():
+            relative = path.relative_to(folder.resolve()).as_posix()
+            kept = found.get(path) or Found(path, relative, "report")
+            found[path] = replace(kept, report=True)
     for path in _matches(artifacts_dir, "**/*", complaints) if artifacts_dir.is_dir() else []:
         relative = path.relative_to(artifacts_dir.resolve()).as_posix()
-        found.setdefault(path, Found(path, relative, "data"))
+        found.setdefault(path, Found(path, relative, type_of(relative)))
     return _within(list(found.values()), list(complaints.values()), max_bytes)
 
 
@@ -134,9 +150,9 @@ def complaint(name: str, why: str) -> str:
     return f"artifact {json.dumps(name)} was not kept: {why}"
 
 
-def unmatched(rules: Sequence[ArtifactRule], working_dir: Path) -> list[str]:
-    """Paths of rules that match no file."""
-    return [rule.path for rule in rules if not _matches(working_dir, rule.path)]
+def unmatched(paths: Sequence[str], *folders: Path) -> list[str]:
+    """Those that match no file in any of the folders."""
+    return [path for path in paths if not any(_matches(folder, path) for folder in folders)]
 
 
 def _matches(folder: Path, pattern: str, complaints: dict[Path, str] | None = None) -> list[Path]:

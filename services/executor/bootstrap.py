@@ -1,37 +1,59 @@
 """The parts of the executor and how they fit; the only place that constructs things. Connects nothing."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from typing import Any
 
 from fastapi import FastAPI
 
+from services.executor.clients.building import build_reach
+from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry
-from services.executor.consumers import run_control, run_control_tail, run_requested
-from services.executor.events import FINISHED, QUEUED, REQUEUED, STARTED, ExecutionEvents
+from services.executor.consumers import (
+    execution_complete,
+    run_control,
+    run_control_tail,
+    run_requested,
+)
+from services.executor.events import (
+    FINISHED,
+    QUEUED,
+    REQUEUED,
+    STARTED,
+    WAITING,
+    ExecutionEvents,
+)
+from services.executor.family import Family
 from services.executor.intake import Intake
+from services.executor.keeping import Keeping
+from services.executor.presence import Card, Presence
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
 from services.executor.processes.runner import LocalProcessRunner
 from services.executor.processes.users import StepUsers
 from services.executor.repository import MongoJournals
 from services.executor.repository.ageing import MongoRecords
-from services.executor.repository.collections import EXECUTIONS, STEPS
+from services.executor.repository.collections import EXECUTIONS, LINES, STEPS, WAKES
+from services.executor.repository.keeping import MongoKeptRuns
+from services.executor.repository.kin import MongoKin
+from services.executor.repository.recorded import MongoRecordedSteps
+from services.executor.repository.schedules import MongoTimetable
 from services.executor.repository.tenant_values import MongoSecrets, MongoVariables
 from services.executor.repository.uploads import MongoUploads
+from services.executor.repository.workers import MongoWorkers
 from services.executor.retention import Ages, Retention
+from services.executor.schedules import Schedules
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
-from services.executor.sources.bringing import Sources
-from services.executor.sources.cache import PackCache
+from services.executor.sources.building import build_sources
 from services.executor.workspace import Workspace
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError
+from shared.events.execution import ExecutionComplete
 from shared.events.run import RunControl, RunRequested
-from shared.kafka.batches import BatchConsumer
+from shared.kafka.batches import BatchConsumer, Handle
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.publishing import KafkaEventPublisher
 from shared.kafka.tail import Tail
@@ -47,18 +69,21 @@ from shared.runtime import Health
 from shared.security.encryption import cipher_of
 from shared.security.secrets import ChainedSecrets, SettingsSecrets
 from shared.service import VERSION, App
-from shared.settings import SecuritySettings
+from shared.views.queue import SLOTS
 from shared.web.app import build_web_app
 from shared.web.server import WebServer
+from shared.work.ports import Wakes
 from shared.work.queue import MongoWork, Queue, build_work
 from shared.work.runner import WorkLoop
+from shared.work.server_clock import ServerClock
 
 TITLE = "Cadenza executor"
 GROUP = "executor"
 CONTROL_GROUP = f"{GROUP}-control"
+RESULTS_GROUP = f"{GROUP}-results"
 PACE_SECONDS = 0.015
 """Between two batches of requests: a little shorter than the gateway's, whose groups they are."""
-TOPICS_IN = (RunRequested.topic, RunControl.topic)
+TOPICS_IN = (RunRequested.topic, RunControl.topic, ExecutionComplete.topic)
 TOPICS_OUT = ("execution-events", "execution-complete")
 
 
@@ -82,44 +107,73 @@ def build_app(
     objects = WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     health.add_check("objects", objects.check)
     workspace = Workspace(group.work_dir, host=group.host_id, shared=bool(group.step_uids))
+    reach, clients = build_reach(group, objects)
 
-    # the queue, and everything that is written under its leases
     queue = work_queue(group)
+    owner = lease_owner(owner_mark or group.host_id)
     parts = build_work(
         mongo.database,
         queue,
         publisher=publisher,
-        owner=lease_owner(owner_mark or group.host_id),
+        owner=owner,
         is_gone=has_ended if all_clear else None,
+        labels=group.label_set(),
     )
+    family = _family(parts.work, mongo.database, objects, clock, lambda: loop)
     executor = Executor(
         journals=MongoJournals(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark, mongo.database),
+        parts=_run_parts(
+            settings, objects, owner_mark, mongo.database, parts.work.wakes, family, reach
+        ),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
+    workers = MongoWorkers(mongo.database)
     web = _web(settings, health)
-    resources: list[Resource] = [
-        mongo,
-        publisher,
-        workspace,
-        *parts.resources,
-        loop,
-        *_consumers(
-            settings,
-            health,
-            executor,
-            loop,
-            Intake(parts.work, objects),
-            publisher,
-            mongo.database,
-        ),
-        _retention(group, mongo, objects, clock),
-        WebServer(web, settings.http),
-    ]
+    keeping = _keeping(group, mongo, objects, clock)
+    recorded = MongoRecordedSteps(mongo.database)
+    intake = Intake(
+        parts.work, objects, keeping, workers, recorded, wakes=parts.work.wakes, family=family
+    )
+    resources: list[Resource] = [mongo, publisher, workspace, *clients, *parts.resources, family]
+    resources += [_presence(group, owner, workers, parts.work, executor, loop, health), loop]
+    resources += _consumers(
+        settings, health, executor, loop, intake, publisher, mongo.database, parts.work.wakes
+    )
+    resources += [keeping, *_upkeep(group, mongo, objects, clock, parts.work, loop)]
+    resources.append(WebServer(web, settings.http))
     return App(resources, health, web)
+
+
+def _presence(
+    group: ExecutorGroup,
+    owner: str,
+    workers: MongoWorkers,
+    work: MongoWork,
+    executor: Executor,
+    loop: WorkLoop,
+    health: Health,
+) -> Presence:
+    """This process in the list of workers."""
+    card = Card(
+        id=owner.rpartition("/")[2],
+        host=group.host_id,
+        pid=os.getpid(),
+        labels=group.label_set(),
+        slots=group.run_slots,
+        version=VERSION,
+    )
+    return Presence(
+        card,
+        workers,
+        work,
+        used=lambda: len(loop.running),
+        wake=loop.wake,
+        cancel=executor.cancel,
+        health=health,
+    )
 
 
 def _loop(
@@ -131,7 +185,7 @@ def _loop(
     live_until: Callable[[float | None], None],
 ) -> WorkLoop:
     """What claims, renews, recovers."""
-    return WorkLoop(
+    loop = WorkLoop(
         work,
         executor.run,
         queue=queue.collection,
@@ -146,6 +200,27 @@ def _loop(
         on_deadline=live_until,
         drain_seconds=settings.runtime.drain_seconds,
     )
+    work.when_ready(loop.wake)
+    return loop
+
+
+def _family(
+    work: MongoWork,
+    database: Database,
+    objects: ObjectStore,
+    clock: Clock,
+    loop: Callable[[], WorkLoop],
+) -> Family:
+    """`loop` is made after it."""
+    return Family(
+        work,
+        MongoKin(database),
+        work.wakes,
+        objects,
+        clock=clock,
+        free=lambda: loop().free,
+        wake=lambda: loop().wake(),
+    )
 
 
 def _consumers(
@@ -156,31 +231,29 @@ def _consumers(
     intake: Intake,
     publisher: KafkaEventPublisher,
     database: Database,
+    wakes: Wakes,
 ) -> list[Resource]:
     """What comes in from Kafka."""
     dead_letters = DeadLetters(publisher)
+
+    def reader(topic: str, group: str, handle: Handle, **options: Any) -> BatchConsumer:
+        return BatchConsumer(
+            settings.kafka,
+            topics=[topic],
+            group=group,
+            handle=handle,
+            health=health,
+            dead_letters=dead_letters,
+            window=failure_window(database, group, settings.kafka),
+            **options,
+        )
+
+    requested = run_requested.build(intake, dead_letters, free=lambda: loop.free, wake=loop.wake)
+    ended = execution_complete.build(wakes, dead_letters)
     return [
-        BatchConsumer(
-            settings.kafka,
-            topics=[RunRequested.topic],
-            group=GROUP,
-            handle=run_requested.build(
-                intake, dead_letters, free=lambda: loop.free, wake=loop.wake
-            ),
-            health=health,
-            dead_letters=dead_letters,
-            window=failure_window(database, GROUP, settings.kafka),
-            pace_seconds=PACE_SECONDS,
-        ),
-        BatchConsumer(
-            settings.kafka,
-            topics=[RunControl.topic],
-            group=CONTROL_GROUP,
-            handle=run_control.build(intake, dead_letters),
-            health=health,
-            dead_letters=dead_letters,
-            window=failure_window(database, CONTROL_GROUP, settings.kafka),
-        ),
+        reader(RunRequested.topic, GROUP, requested, pace_seconds=PACE_SECONDS),
+        reader(RunControl.topic, CONTROL_GROUP, run_control.build(intake, dead_letters)),
+        reader(ExecutionComplete.topic, RESULTS_GROUP, ended, patience_ms=500),
         Tail(
             settings.kafka,
             topic=RunControl.topic,
@@ -191,13 +264,40 @@ def _consumers(
 
 
 def _retention(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Retention:
-    ages = Ages(
-        executions=timedelta(days=group.keep_executions_days),
-        steps=timedelta(days=group.keep_steps_days),
-        artifacts=timedelta(days=group.keep_artifacts_days),
+    return Retention(
+        MongoRecords(mongo.database),
+        objects,
+        Ages.of(group),
+        clock=clock,
+        interval=group.retention_check_seconds,
     )
-    records = MongoRecords(mongo.database)
-    return Retention(records, objects, ages, clock=clock, interval=group.retention_check_seconds)
+
+
+def _upkeep(
+    group: ExecutorGroup,
+    mongo: Mongo,
+    objects: ObjectStore,
+    clock: Clock,
+    work: MongoWork,
+    loop: WorkLoop,
+) -> list[Resource]:
+    """What has its own hours."""
+    return [_retention(group, mongo, objects, clock), _schedules(group, mongo, work, loop)]
+
+
+def _keeping(group: ExecutorGroup, mongo: Mongo, objects: ObjectStore, clock: Clock) -> Keeping:
+    runs = MongoKeptRuns(mongo.database, clock=clock)
+    return Keeping(runs, objects, interval=group.retention_check_seconds)
+
+
+def _schedules(group: ExecutorGroup, mongo: Mongo, work: MongoWork, loop: WorkLoop) -> Schedules:
+    timetable = MongoTimetable(
+        mongo.database,
+        owner=lease_owner(group.host_id),
+        clock=ServerClock(SystemClock()),
+        claim_seconds=min(10.0, group.lease_seconds),
+    )
+    return Schedules(timetable, work, wake=loop.wake)
 
 
 def _web(settings: ExecutorSettings, health: Health) -> FastAPI:
@@ -222,6 +322,10 @@ def work_queue(group: ExecutorGroup) -> Queue:
         started=STARTED,
         requeued=REQUEUED,
         finished=FINISHED,
+        waiting=WAITING,
+        wakes=WAKES,
+        lines=LINES,
+        slots=SLOTS,
         lease_seconds=group.lease_seconds,
         margin_seconds=min(5.0, group.lease_seconds / 6),
         renew_seconds=group.renew_seconds,
@@ -238,7 +342,13 @@ def _users(uids: Sequence[int]) -> StepUsers:
 
 
 def _run_parts(
-    settings: ExecutorSettings, objects: ObjectStore, owner_mark: str | None, database: Database
+    settings: ExecutorSettings,
+    objects: ObjectStore,
+    owner_mark: str | None,
+    database: Database,
+    wakes: Wakes,
+    family: Family,
+    reach: Reach,
 ) -> RunParts:
     group = settings.executor
     cipher = cipher_of(settings.security)
@@ -268,21 +378,9 @@ def _run_parts(
         limits=group.limits(),
         users=_users(group.step_uids),
         cipher=cipher,
-        sources=Sources(
-            PackCache(
-                group.work_dir.resolve() / "sources",
-                key=_sealing_key(settings.security),
-                most_bytes=group.source_cache_bytes,
-            ),
-            uploads=MongoUploads(database),
-            objects=objects,
-            processes=processes,
-            options=group.source_options(),
-        ),
+        sources=build_sources(settings, MongoUploads(database), objects, processes),
+        wakes=wakes,
+        family=family,
+        rest_after=group.rest_after_seconds,
+        reach=reach,
     )
-
-
-def _sealing_key(security: SecuritySettings) -> bytes:
-    """Of the cache of sources: steps must not know it. With one of the settings the cache outlives the process."""
-    keys = [key.get_secret_value() for key in security.encryption_keys.values()]
-    return hashlib.sha256(f"sources:{keys[0]}".encode()).digest() if keys else os.urandom(32)

@@ -4,9 +4,13 @@ Pure. Field names are the schema document's; `status` of a step that has not beg
 """
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.events.run import RunRequested
+from shared.events.run import AppRun, RunRequested
+from shared.plans.plan import MAX_TIMEOUT_SECONDS
+from shared.plans.queueing import hold_of, requires_of
+from shared.plans.rows import steps_of
 from shared.work.ports import NewItem
 
 SCHEMA_VERSION = 1
@@ -19,19 +23,20 @@ def new_run(
     rejected when it is claimed.
     """
     labels = {**_mapping(plan, "labels"), **request.labels}
+    waits = request.queue_timeout_seconds or (plan or {}).get("queue_timeout_seconds")
     return NewItem(
         id=request.execution_id,
         tenant=request.tenant,
         content_hash=request.content_hash,
         priority=request.priority,
         children=[step_document(request, number, step) for number, step in _steps(plan)],
+        requires=sorted(requires_of(plan or {})),
+        hold=hold_of(plan or {}, request.concurrency, request.inputs),
+        start_by=_later(request.occurred_at, waits),
         fields={
             "schema_version": SCHEMA_VERSION,
             "name": str((plan or {}).get("name", "")),
-            "app_id": None,
-            "app_name": None,
-            "sub_app_id": None,
-            "sub_app_name": None,
+            **(request.app.model_dump() if request.app else dict.fromkeys(AppRun.model_fields)),
             "user_id": request.user_id,
             "plan": None if request.stored_plan else plan,
             "stored_plan": request.stored_plan and request.stored_plan.model_dump(),
@@ -72,6 +77,7 @@ def step_document(request: RunRequested, number: int, step: Mapping[str, Any]) -
         "exit_code": None,
         "signal": None,
         "truncated": False,
+        "results": None,
         "retry_count": 0,
         "metadata": {
             **_mapping(step, "metadata"),
@@ -90,10 +96,17 @@ def step_document(request: RunRequested, number: int, step: Mapping[str, Any]) -
 
 def _steps(plan: Mapping[str, Any] | None) -> list[tuple[int, Mapping[str, Any]]]:
     """Numbered steps; empty when the plan is no plan, which the claim will reject."""
-    steps = (plan or {}).get("steps")
+    steps = steps_of(plan)
     if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
         return []
     return list(enumerate(steps, start=1))
+
+
+def _later(moment: datetime, seconds: Any) -> datetime | None:
+    """None for what is no number of seconds."""
+    if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        return None
+    return moment + timedelta(seconds=seconds)
 
 
 def _mapping(holder: Mapping[str, Any] | None, key: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared.work.ports import PendingEvent
 STARTED = "run.started"
 QUEUED = "run.queued"
 REQUEUED = "run.requeued"
+WAITING = "run.waiting"
 FINISHED = "run.finished"
 
 

@@ -64,13 +64,17 @@ class StepLog:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(GATHER_SECONDS, self._flush_soon)
 
-    async def close(self) -> Path | None:
-        """Everything is durable; returns the file with the whole text when there was too much of it."""
+    async def flush(self) -> None:
+        """Everything so far is durable."""
         if self._timer is not None:
             self._timer.cancel()
         if self._soon is not None:
             await self._soon
         await self._flush()
+
+    async def close(self) -> Path | None:
+        """Everything is durable; returns the file with the whole text when there was too much of it."""
+        await self.flush()
         return None if self._kept is not None or self._spoiled else self._spool
 
     def _flush_soon(self) -> None:

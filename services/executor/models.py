@@ -1,6 +1,6 @@
 """Values that the executor passes around."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +12,26 @@ STEP_FINAL = ("completed", "failed", "cancelled", "timed_out", "skipped")
 """A step in one of these never changes again."""
 
 LogStream = Literal["stdout", "stderr", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepMemory:
+    """What a try has remembered: whoever takes its run over resumes it instead of beginning again."""
+
+    state: Mapping[str, Any]
+    deadline: datetime | None = None
+    """When the try is timed out, however often it is resumed."""
+    wake_keys: Sequence[str] = ()
+    heard: Sequence[str] = ()
+    """Ids of wakes that the command knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """What a suspended try waits for, for people."""
+
+    until: datetime
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +47,15 @@ class StepRecord:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     """Where the output lies when it was too large for the document."""
+    attempt: str | None = None
+    """The try that goes on, if there is a `memory` of it."""
+    memory: StepMemory | None = None
+    retry_at: datetime | None = None
+    """No try has begun since the last one failed; the next one begins then."""
+    results: Mapping[str, int] | None = None
+    reason: str | None = None
+    reused_from: str | None = None
+    """The execution in which it ran, when a rerun took it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +72,8 @@ class StepEnd:
     output: Mapping[str, Any] = field(default_factory=dict)
     output_uri: str | None = None
     truncated: bool = False
+    results: Mapping[str, int] | None = None
+    """Totals of the test cases that it reported; None when it reported none."""
     retry_count: int = 0
     memory_usage_mb: float | None = None
     cpu_usage_percent: float | None = None
@@ -57,6 +88,19 @@ class RunEnd:
     status: Literal["completed", "failed", "cancelled", "timed_out"]
     reason: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunWait:
+    """Nothing of the run runs: it is put aside until then, or until a wake."""
+
+    wake_at: datetime
+    wake_keys: Sequence[str] = ()
+    heard: Sequence[str] = ()
+    steps: Sequence[str] = ()
+    """Names of the steps that wait."""
+    told_of_cancel: bool = False
+    """One of them ends something elsewhere when the run is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from typing import Protocol
 
 import structlog
 
+from services.executor.settings import ExecutorGroup
 from shared import crash
 from shared.clock import Clock
 from shared.errors import CadenzaError
 from shared.objects.ports import ObjectMissing, ObjectStore
 
 BATCH = 200
+EXAMPLES = 20
 ORPHANS_AFTER = timedelta(days=7)
 """Steps whose run never came: the topic keeps the request that long, and it may still be read."""
 
@@ -33,6 +35,15 @@ class Ages:
     steps: timedelta
     artifacts: timedelta
 
+    @classmethod
+    def of(cls, group: ExecutorGroup) -> "Ages":
+        """As the settings say."""
+        return cls(
+            executions=timedelta(days=group.keep_executions_days),
+            steps=timedelta(days=group.keep_steps_days),
+            artifacts=timedelta(days=group.keep_artifacts_days),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -40,6 +51,10 @@ class Run:
 
     id: str
     objects: Sequence[str]
+
+
+Find = Callable[..., Awaitable[Sequence[Run]]]
+Remove = Callable[[Sequence[Run]], Awaitable[None]]
 
 
 class Records(Protocol):
@@ -55,10 +70,14 @@ class Records(Protocol):
         self, moment: datetime, *, after: str, limit: int
     ) -> Sequence[Run]: ...
 
+    async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
+        """Runs that were brought in from elsewhere, whose ids tell no time."""
+        ...
+
     async def remove_artifacts(self, runs: Sequence[str]) -> None: ...
 
     async def remove_steps(self, runs: Sequence[str]) -> None:
-        """Steps and their logs."""
+        """Steps, their logs and test cases."""
         ...
 
     async def remove_runs(self, runs: Sequence[str]) -> None: ...
@@ -66,6 +85,18 @@ class Records(Protocol):
     async def remove_orphaned_steps(self, moment: datetime) -> int:
         """Steps from before `moment` without a run; each is looked at once."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """What a sweep would remove of one kind: how many runs lose it, with how many objects, and some of their ids."""
+
+    kind: str
+    before: datetime
+    """Of runs that were accepted earlier."""
+    runs: int
+    objects: int
+    examples: Sequence[str]
 
 
 class Retention:
@@ -101,28 +132,44 @@ class Retention:
 
     async def sweep(self) -> dict[str, int]:
         """Remove everything that is too old now; how many runs lost what."""
-        now, records = self._clock.now(), self._records
         removed = {
-            "artifacts": await self._each(
-                records.with_artifacts_before, now - self._ages.artifacts, self._artifacts
-            ),
-            "steps": await self._each(
-                records.with_steps_before, now - self._ages.steps, self._steps
-            ),
-            "executions": await self._each(
-                records.runs_before, now - self._ages.executions, self._runs
-            ),
-            "orphaned_steps": await records.remove_orphaned_steps(now - ORPHANS_AFTER),
+            kind: await self._each(find, moment, remove)
+            for kind, find, moment, remove in self._kinds()
         }
+        orphaned = self._clock.now() - ORPHANS_AFTER
+        removed["orphaned_steps"] = await self._records.remove_orphaned_steps(orphaned)
         if any(removed.values()):
             log.info("retention.removed", **removed)
         return removed
 
+    async def preview(self) -> list[Doomed]:
+        """What a sweep would remove now; removes nothing."""
+        return [await self._doomed(kind, find, moment) for kind, find, moment, _ in self._kinds()]
+
+    async def _doomed(self, kind: str, find: Find, moment: datetime) -> Doomed:
+        found: list[str] = []
+        objects, count, after = 0, 0, ""
+        while runs := await find(moment, after=after, limit=BATCH):
+            found += [run.id for run in runs][: EXAMPLES - len(found)]
+            objects += sum(len(run.objects) for run in runs)
+            count, after = count + len(runs), runs[-1].id
+        return Doomed(kind, moment, count, objects, found)
+
+    def _kinds(self) -> list[tuple[str, Find, datetime, Remove]]:
+        """In the order in which they go."""
+        now, ages, records = self._clock.now(), self._ages, self._records
+        return [
+            ("artifacts", records.with_artifacts_before, now - ages.artifacts, self._artifacts),
+            ("steps", records.with_steps_before, now - ages.steps, self._steps),
+            ("executions", records.runs_before, now - ages.executions, self._runs),
+            ("imported", records.imported_before, now - ages.executions, self._runs),
+        ]
+
     async def _each(
         self,
-        find: Callable[..., Awaitable[Sequence[Run]]],
+        find: Find,
         moment: datetime,
-        remove: Callable[[Sequence[Run]], Awaitable[None]],
+        remove: Remove,
     ) -> int:
         count, after = 0, ""
         while runs := await find(moment, after=after, limit=BATCH):

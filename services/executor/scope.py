@@ -1,12 +1,14 @@
 """What the runs of one executor share, and what the steps of one run share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner, Reach
+from services.executor.family import Family
 from services.executor.folders import RunFolder
+from services.executor.pauses import Pauses
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
 from services.executor.sealing import Sealing
@@ -18,6 +20,7 @@ from shared.plans.plan import Plan
 from shared.registry import Registry
 from shared.security.encryption import Cipher
 from shared.security.secrets import SecretSource, SettingsSecrets
+from shared.work.ports import Wakes
 
 
 class Processes(ProcessRunner, Protocol):
@@ -59,6 +62,12 @@ class RunParts:
     """For encrypted fields; None: steps that have some fail."""
     sources: Sources | None = None
     """Brings the files of plans; None: plans with sources fail."""
+    family: Family | None = None
+    """None: runs have no children here."""
+    wakes: Wakes | None = None
+    """None: steps look again when their time has come, and hear nothing."""
+    rest_after: float = 10.0
+    """A run of which nothing runs gives its slot back when its next look is further away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,24 @@ class RunScope:
     stop: asyncio.Event
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
-    """Outputs of completed steps, by name."""
+    """Outputs of steps that have ended, by name."""
     secrecy: RunSecrecy
     sealing: Sealing
-    sources: Sequence[Mapping[str, Any]] = ()
-    """What an earlier owner has resolved the plan's sources to."""
+    sources: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the plan's sources are resolved to: by an earlier owner, by the run that this one belongs to or repeats, or
+    by this one."""
+    claimed: Mapping[str, Any] = field(default_factory=dict)
+    """The execution's document when it was claimed."""
+    asked: Plan | None = None
+    """The plan as it was asked for, when it has rows: `plan` is what stands for all of them then."""
+    pauses: Pauses = field(default_factory=Pauses)
+    cut: str = "cancelled"
+    """The reason of a step that was ended by `stop`."""
+
+    @property
+    def parent(self) -> Mapping[str, Any]:
+        """As its children see it: they go on with the same files."""
+        return {**self.claimed, "sources": self.sources} if self.sources else self.claimed
 
     @property
     def processes(self) -> str:

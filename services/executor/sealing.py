@@ -40,6 +40,10 @@ class Sealing:
         self._tenant = tenant
         self._execution_id = execution_id
 
+    def of(self, execution_id: str | None) -> "Sealing":
+        """Of the execution in which a step ran that a rerun has taken over: its envelopes are bound to that one."""
+        return Sealing(self._cipher, self._tenant, execution_id) if execution_id else self
+
     def check(self, step: Step) -> None:
         """Before anything of the step runs. Raises NoEncryption."""
         if step.encrypted_fields and self._cipher is None:
@@ -50,7 +54,7 @@ class Sealing:
     ) -> Sealed:
         if not step.encrypted_fields or self._cipher is None:
             return Sealed(input, output)
-        fields = self._of(self._cipher, step_id)
+        fields = self._fields(self._cipher, step_id)
         hidden: list[str] = []
 
         def into(path: str, value: Any) -> str:
@@ -69,7 +73,7 @@ class Sealing:
             return output, []
         self.check(step)
         assert self._cipher is not None  # noqa: S101 - just checked
-        fields = self._of(self._cipher, step_id)
+        fields = self._fields(self._cipher, step_id)
         hidden: list[str] = []
 
         def into(path: str, sealed: Any) -> Any:
@@ -79,7 +83,7 @@ class Sealing:
 
         return change(output, step.encrypted_fields, "output", into)[0], hidden
 
-    def _of(self, cipher: Cipher, step_id: int) -> FieldCipher:
+    def _fields(self, cipher: Cipher, step_id: int) -> FieldCipher:
         return FieldCipher(cipher, self._tenant, self._execution_id, step_id)
 
 

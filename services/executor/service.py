@@ -14,19 +14,22 @@ import structlog
 from services.executor import plans
 from services.executor.errors import PlanUnavailable
 from services.executor.folders import RunFolder
-from services.executor.models import RunEnd
+from services.executor.models import RunEnd, RunWait
 from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
 from services.executor.sealing import NoEncryption, Sealing
 from services.executor.secrecy import RunSecrecy
 from shared.errors import InvalidRequest, StorageUnavailable
+from shared.objects.ports import ObjectMissing
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
+from shared.plans.rows import steps_of
 from shared.plans.validation import validate_plan
 from shared.security.encryption import DecryptionFailed
 from shared.work.ports import Claim, LostLease
 
+ONLY_ROWS: Mapping[str, Any] = {"data": []}
 log = structlog.get_logger()
 
 
@@ -54,7 +57,13 @@ class Executor:
             try:
                 journal = self._journals.of(claim)
                 end = await self._perform(claim, journal)
+                if isinstance(end, RunWait):
+                    status = await journal.wait(end)
+                    log.info("run.put_aside", execution_id=claim.id, status=status)
+                    return
                 status = await journal.finish(end)
+                if self._parts.family is not None:
+                    await self._parts.family.ended(claim.document)
             except LostLease:
                 log.warning("run.lost", execution_id=claim.id, epoch=claim.epoch)
                 return
@@ -65,11 +74,15 @@ class Executor:
         if run := self._running.get(execution_id):
             run.cancel(mark)
 
+    def below(self, execution_id: str) -> list[str]:
+        """Runs in this process that are descendants of an execution."""
+        return [id_ for id_, run in self._running.items() if run.belongs_to(execution_id)]
+
     def is_running(self, execution_id: str) -> bool:
         """True while the run's steps run in this process."""
         return execution_id in self._running
 
-    async def _perform(self, claim: Claim, journal: Journal) -> RunEnd:
+    async def _perform(self, claim: Claim, journal: Journal) -> RunEnd | RunWait:
         if self._has_expired(claim.document):
             return RunEnd("failed", "expired", "it was accepted too long ago to be started now")
         try:
@@ -86,9 +99,12 @@ class Executor:
         if mark := claim.document.get("cancel"):
             run.cancel(mark)
         try:
-            return await run.perform(started_at=claim.document["started_at"])
+            waited = (claim.document.get("waited_ms") or 0) / 1000
+            return await run.perform(started_at=claim.document["started_at"], waited=waited)
         except (StorageUnavailable, DecryptionFailed, NoEncryption) as error:
             return RunEnd("failed", error.code, error.message)
+        except ObjectMissing:
+            return RunEnd("failed", "output_gone", "a recorded output of a step is no longer kept")
         finally:
             del self._running[claim.id]
             try:
@@ -110,15 +126,28 @@ class Executor:
             await asyncio.to_thread(self._folders.remove, scope.folder.root)
 
     async def _plan(self, document: Mapping[str, Any]) -> Plan:
+        if unusable := document.get("unusable"):
+            raise InvalidRequest(unusable)
         raw = document.get("plan")
         if raw is None and document.get("stored_plan"):
             raw = await plans.fetch(self._parts.objects, document["stored_plan"])
         if raw is None:
             raise PlanUnavailable
-        return validate_plan(raw)
+        return validate_plan(raw, row=document.get("row"))
+
+
+def _for_all_rows(plan: Plan) -> Plan:
+    """What the execution of a plan with rows runs: one step that stands for all of them. It resolves the sources, so
+    that all lanes have the same files.
+    """
+    raw = {"name": plan.name, "timeout_seconds": plan.timeout_seconds, "steps": steps_of(ONLY_ROWS)}
+    kept = {"inputs": plan.inputs, "sources": plan.sources}
+    return Plan.model_validate(raw).model_copy(update=kept)
 
 
 def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunScope:
+    asked = plan if plan.data is not None or plan.matrix is not None else None
+    plan = plan if asked is None else _for_all_rows(plan)
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,
@@ -127,9 +156,11 @@ def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunS
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
-        sources=claim.document.get("sources") or (),
+        sources=list(claim.document.get("sources") or ()),
         sealing=Sealing(parts.cipher, claim.tenant, claim.id),
         secrecy=RunSecrecy(plan, claim.tenant, secrets=parts.secrets, variables=parts.variables),
+        claimed=claim.document,
+        asked=asked,
     )
 
 

@@ -1,14 +1,19 @@
 """Settings of the executor: how much it runs at once, where, and how long things may take."""
 
 import os
+import re
 import tempfile
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
+from services.executor.reach_settings import ReachSettings
 from services.executor.sources.options import GitOptions, Size, SourceOptions
-from shared.settings import Group, ServiceSettings
+from shared.settings import ServiceSettings
+from shared.work.labels import LABEL, split_labels
 
 
 def _inherited() -> dict[str, str]:
@@ -18,11 +23,17 @@ def _inherited() -> dict[str, str]:
     }
 
 
-class ExecutorGroup(Group):
+class ExecutorGroup(ReachSettings):
     """Environment prefix `EXECUTOR__`."""
 
     run_slots: int = Field(64, ge=1, le=10_000)
     """Runs that this process holds at the same time; more only wait for each other on two cores."""
+    rest_after_seconds: float = Field(10.0, ge=0)
+    """A run of which nothing runs gives its slot back when none of its steps goes on before that; a shorter pause is
+    cheaper to sit out."""
+    labels: str = ""
+    """What this executor offers beside running commands: comma-separated, such as `browser,region=eu`. Plans name them
+    in `requires`. With `tenant:acme` it runs nothing but acme's."""
     process_limit: int = Field(100, ge=1, le=5_000)
     """Steps that run at the same time, over all runs."""
     work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"
@@ -54,7 +65,8 @@ class ExecutorGroup(Group):
     retention_check_seconds: float = Field(3600, gt=0)
     """Between two looks for what is too old."""
     memory_limit_mb: int | None = Field(None, ge=16)
-    """Address space of each process of a step. Browsers and Java reserve far more than they use."""
+    """Address space of each process of a step, and memory held by all of them together. Java reserves far more than it
+    uses. This and the following limits a step's `limits` may narrow, never widen."""
     cpu_limit_seconds: int | None = Field(None, ge=1)
     """CPU time of each process of a step; then SIGXCPU or SIGKILL ends it."""
     open_files_limit: int | None = Field(None, ge=16)
@@ -63,9 +75,22 @@ class ExecutorGroup(Group):
     """Of each file that a step writes; then SIGXFSZ ends the process."""
     user_processes_limit: int | None = Field(None, ge=1)
     """Processes and threads of the user that steps run as, all together. Binds everybody but root."""
+    aws_program: str = "aws"
+    """The AWS command line that `aws_cli` steps run: a name on PATH, or a path."""
+    aws_endpoint_url: str | None = None
+    """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
+    http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public and that `http` steps may reach: a JSON list such as `["10.1.0.0/16"]`. Without
+    it they reach public addresses only: not this machine, no private network, no metadata of a cloud."""
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
+    browser_path: str | None = None
+    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH."""
+    browser_sandbox: bool = False
+    """Start browsers with their own sandbox: needs user namespaces, and steps of another user than root."""
+    browser_allowed_hosts: tuple[str, ...] = ()
+    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all, private networks included."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object; what a tenant has set itself comes first."""
     secret_cache_seconds: float = Field(1.0, ge=0)
@@ -102,6 +127,21 @@ class ExecutorGroup(Group):
             ),
             inherited=self.inherited,
         )
+
+    @field_validator("labels")
+    @classmethod
+    def _are_labels(cls, value: str) -> str:
+        for label in split_labels(value):
+            if not re.fullmatch(LABEL, label):
+                raise ValueError(f"'{label}' is no label: letters, digits and _.:=/- ")
+        return value
+
+    def label_set(self) -> tuple[str, ...]:
+        return split_labels(self.labels)
+
+    def browser(self) -> BrowserPlace:
+        """Of browser steps."""
+        return BrowserPlace(self.browser_path, self.browser_sandbox, self.browser_allowed_hosts)
 
     def limits(self) -> Limits:
         """Of each process of a step."""

@@ -1,7 +1,8 @@
 """One step of a run: its tries, its data, its output, its artifacts.
 
 A try that failed or timed out is followed by another as the plan's `retry` says, unless the run is being stopped.
-Short backoff sleeps here, in the owner.
+A try that suspends itself, and a wait for the next one, are pauses: while all of a run's steps pause for long the run
+is put aside, and its next owner goes on.
 """
 
 import asyncio
@@ -24,18 +25,22 @@ from services.executor.artifacts import (
     unmatched,
 )
 from services.executor.commands.base import CommandContext, Outcome
+from services.executor.commands.children import ChildRuns
 from services.executor.commands.outcome import failed
-from services.executor.commands.patience import see_through
 from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
-from services.executor.models import Artifact, Sample, StepEnd
+from services.executor.models import Artifact, Sample, StepEnd, StepMemory, StepRecord
+from services.executor.pauses import Pause, Place
 from services.executor.planning.data import resolve_step
 from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
+from services.executor.processes.narrowing import narrowed, not_granted
+from services.executor.reports import Reports
 from services.executor.scope import RunParts, RunScope
 from services.executor.sealing import Sealed
+from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
@@ -56,26 +61,34 @@ class StepRun:
         self._parts = parts
         self._journal = journal
 
-    async def perform(self, tries: int = 0) -> StepEnd:
-        """Run the step to its end and record it; `tries` were begun by former owners."""
+    async def perform(self, record: StepRecord | None = None) -> StepEnd:
+        """Run the step to its end and record it; `record` is what former owners have left of it."""
+        tries, memory = (record.tries, record.memory) if record else (0, None)
+        if record is not None and record.retry_at is not None:
+            await self._pause((record.retry_at - self._parts.clock.now()).total_seconds())
         number = 0
         while True:
             number += 1
             attempt = self._journal.attempt(number)
-            async with self._parts.room:
-                if self._scope.stop.is_set():
-                    return await self._ended(None, StepEnd("skipped", "run_stopped"))
-                await self._journal.step_started(
-                    self._id, attempt, durable=not self._step.idempotent
-                )
+            if memory is not None and record is not None and record.attempt is not None:
+                attempt = record.attempt  # it goes on
+            async with Place(self._parts.room, self._scope.stop) as place:
+                if memory is None:
+                    if self._scope.stop.is_set():
+                        return await self._ended(None, StepEnd("skipped", "run_stopped"))
+                    await self._journal.step_started(
+                        self._id, attempt, durable=not self._step.idempotent
+                    )
                 begun = time.monotonic()
-                end = await self._try(attempt)
+                end = await self._try(attempt, place, memory)
+                memory = None
                 STEPS.record(time.monotonic() - begun, self._command_type(), end.status)
             end = replace(end, retry_count=number - 1)
             delay = self._delay(end, tries + number)
             if delay is None:
                 return await self._ended(attempt, end)
-            await self._journal.step_retrying(self._id, attempt, end, delay)
+            long = delay > self._parts.rest_after
+            await self._journal.step_retrying(self._id, attempt, end, delay, durable=long)
             await self._pause(delay)
             if self._scope.stop.is_set():
                 return await self._ended(attempt, end)
@@ -86,6 +99,8 @@ class StepRun:
         return named if named in self._parts.commands else "unknown"
 
     async def _ended(self, attempt: str | None, end: StepEnd) -> StepEnd:
+        if end.status == "cancelled":
+            end = replace(end, reason=self._scope.cut)
         await self._journal.step_finished(self._id, attempt, end)
         return end
 
@@ -93,12 +108,11 @@ class StepRun:
         return None if self._scope.stop.is_set() else delay_before_retry(self._step, end, tries)
 
     async def _pause(self, delay: float) -> None:
-        try:
-            await asyncio.wait_for(self._scope.stop.wait(), delay)
-        except TimeoutError:
-            return
+        if delay > 0:
+            pause = Pause(self._step.name, until=time.monotonic() + delay)
+            await self._scope.pauses.take(pause, stop=self._scope.stop)
 
-    async def _try(self, attempt: str) -> StepEnd:
+    async def _try(self, attempt: str, place: Place, memory: StepMemory | None) -> StepEnd:
         try:
             folder = self._scope.folder.of_try(self._id, attempt)
             output = StepLog(
@@ -110,13 +124,26 @@ class StepRun:
                 spool=folder.log,
                 spool_after=self._parts.inline_output,
             )
-            return await self._run_command(output, folder, attempt)
+            suspending = Suspending(
+                self._id,
+                self._step,
+                attempt,
+                scope=self._scope,
+                parts=self._parts,
+                journal=self._journal,
+                place=place,
+                output=output,
+                memory=memory,
+            )
+            return await self._run_command(output, folder, attempt, suspending)
         except CadenzaError as error:
             return StepEnd("failed", error.code, error.message)
         except OSError as error:
             return StepEnd("failed", "workspace_failed", f"{error.strerror}: {error.filename}")
 
-    async def _run_command(self, output: StepLog, folder: TryFolder, attempt: str) -> StepEnd:
+    async def _run_command(
+        self, output: StepLog, folder: TryFolder, attempt: str, suspending: Suspending
+    ) -> StepEnd:
         scope = self._scope
         scope.sealing.check(self._step)
         known = await scope.secrecy.of(self._step)
@@ -127,32 +154,39 @@ class StepRun:
             outputs=scope.outputs,
             secrets=known.secrets,
             variables=known.variables,
+            row=scope.claimed.get("row"),
         )
         redactor = known.redactor
         command = self._parts.commands.get(str(resolved.command.get("type")))
+        begun = time.time()
         if command.uses_files:
             scope.folder.make(folder)
         context = self._context(
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
+        context = suspending.prepare(context, patient=command.patient)
+        for sentence in not_granted(self._parts.limits, self._step.limits):
+            await output.emit("system", f"{sentence}\n")
         try:
-            outcome = await see_through(command, resolved.command, context)
+            outcome = await suspending.see_through(command, resolved.command, context)
         except (CadenzaError, OSError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
-        keeper = self._keeper(attempt)
-        if self._step.artifacts:
-            await self._warn_of_missing_files(output)
-        await self._keep_files(keeper, folder, output, redactor)
+        keeper = self._keeper(suspending.place_of_files)
+        if self._step.artifacts or self._step.reports:
+            await self._warn_of_missing_files(output, folder)
+        reports = await self._keep_files(keeper, folder, output, redactor)
+        counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
+        results = await counted.count(reports, output, redactor)
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)
         sealed = self._seal(resolved.input, outcome.outputs)
         stored = await self._keep_output(keeper, sealed.output)
         scope.outputs[self._step.name] = outcome.outputs
-        return self._end(outcome, stored, sealed)
+        return replace(self._end(outcome, stored, sealed), results=results)
 
     def _seal(self, step_input: Mapping[str, Any], output: Mapping[str, Any]) -> Sealed:
         """What may be stored: encrypted fields as envelopes, and their values nowhere else."""
@@ -189,7 +223,6 @@ class StepRun:
         env: Mapping[str, str],
         attempt: str,
     ) -> CommandContext:
-        timeout = self._step.timeout_seconds or self._parts.default_timeout
         return CommandContext(
             working_dir=self._scope.folder.working_dir,
             env=build_environment(
@@ -207,18 +240,27 @@ class StepRun:
             ),
             emit=output.emit,
             processes=self._parts.processes,
-            deadline=time.monotonic() + timeout,
             cancel=self._scope.stop,
             run=self._scope.processes,
             uid=self._scope.folder.uid,
             redactor=redactor,
             artifacts_dir=folder.artifacts,
             output_file=folder.outputs,
-            limits=self._parts.limits,
+            limits=narrowed(self._parts.limits, self._step.limits),
             on_sample=self._sample,
             reach=self._parts.reach,
+            tenant=self._scope.tenant,
             key=f"{self._scope.execution_id}/{self._id}",
+            attempt=attempt,
+            children=self._children(),
+            repeatable=self._step.idempotent,
         )
+
+    def _children(self) -> ChildRuns | None:
+        family, scope = self._parts.family, self._scope
+        if family is None:
+            return None
+        return family.of(scope.parent, scope.asked or scope.plan, self._id)
 
     async def _sample(self, sample: ProcessSample) -> None:
         await self._journal.sample(
@@ -233,10 +275,14 @@ class StepRun:
             )
         )
 
-    async def _warn_of_missing_files(self, output: StepLog) -> None:
-        rules, working_dir = self._step.artifacts, self._scope.folder.working_dir
-        for path in await asyncio.to_thread(unmatched, rules, working_dir) if rules else ():
+    async def _warn_of_missing_files(self, output: StepLog, folder: TryFolder) -> None:
+        here, reports = self._scope.folder.working_dir, self._step.reports
+        paths = [rule.path for rule in self._step.artifacts]
+        for path in await asyncio.to_thread(unmatched, paths, here) if paths else ():
             await output.emit("system", f"artifact '{path}' matches no file\n")
+        folders = (here, folder.artifacts)
+        for path in await asyncio.to_thread(unmatched, reports, *folders) if reports else ():
+            await output.emit("system", f"report '{path}' matches no file\n")
 
     def _keeper(self, attempt: str) -> ArtifactKeeper:
         scope = self._scope
@@ -245,11 +291,11 @@ class StepRun:
 
     async def _keep_files(
         self, keeper: ArtifactKeeper, folder: TryFolder, output: StepLog, redactor: Redactor
-    ) -> None:
-        """Keep what the command left; what cannot be kept is said in the log."""
-        run = self._scope.folder
-        if not (run.holds_artifacts(folder) or (self._step.artifacts and run.made)):
-            return
+    ) -> list[Found]:
+        """Keep what the command left; what cannot be kept is said in the log. Returns the reports among it."""
+        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports
+        if not (run.holds_artifacts(folder) or (wanted and run.made)):
+            return []
         # A command may leave a million files, and looking through them must not hold up the other runs.
         findings = await asyncio.to_thread(
             find,
@@ -257,6 +303,7 @@ class StepRun:
             run.working_dir,
             folder.artifacts,
             max_bytes=self._parts.max_artifacts,
+            reports=self._step.reports,
         )
         if self._scope.folder.uid is not None:
             findings = await asyncio.to_thread(take, findings, folder.taken, self._scope.folder.uid)
@@ -273,6 +320,7 @@ class StepRun:
             await output.emit("system", f"{sentence}\n")
         if (more := len(complaints) - MAX_COMPLAINTS) > 0:
             await output.emit("system", f"{more} more artifacts were not kept\n")
+        return [file for file in findings.files if file.report]
 
     async def _keep_log(self, keeper: ArtifactKeeper, spooled: Path) -> None:
         """A command may have put something else in the place of its log, or removed it: then the log has it all."""

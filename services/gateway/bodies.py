@@ -5,7 +5,7 @@ Plans have rules of their own in `shared.plans.validation`; everything else is o
 
 import json
 from collections import Counter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -45,6 +45,24 @@ class CancelBody(Body):
     """For people; stands in the execution."""
 
 
+class DecisionBody(Body):
+    """Body of an approval or a rejection; may be left out."""
+
+    comment: str | None = Field(None, max_length=4096, examples=["looks good"])
+    """For people; stands in the step's outputs."""
+
+
+class RerunBody(Body):
+    """From where to run again; may be left out."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: str = Field("failed", alias="from", min_length=1, max_length=128, examples=["failed"])
+    """`failed`: what did not end well, and what comes after it. `start`: everything. Or the name of a step."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """These replace inputs of the same names; steps that are taken over do not see them."""
+
+
 class ScanBody(Body):
     """What to scan. An empty list means everything that is configured."""
 
@@ -80,6 +98,22 @@ class WebhookBody(BaseModel):
 
     customer_id: ExternalId = Field(alias="customerId", examples=["001"])
     execution_id: ExternalId = Field(alias="executionId", examples=[88715])
+
+
+JobId = Annotated[
+    str,
+    BeforeValidator(_id_text, json_schema_input_type=str | int),
+    Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:\-]*$"),
+]
+
+
+class SevenPsBody(BaseModel):
+    """7PS says that a job has ended. Senders may add fields of their own; they are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    execution_id: JobId = Field(alias="executionId", examples=["5b0f2c1e"])
+    status: Literal["completed", "failed"] | None = None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.apps import Apps
+from services.gateway.decisions import Decisions
+from services.gateway.graphs import PlanReader
 from services.gateway.intake import Intake
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -14,30 +17,39 @@ from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
 from services.gateway.plan_warnings import PlanWarnings
-from services.gateway.ports import (
-    AcceptedEvents,
-    GroupProgress,
-    MessageSender,
-    Outbox,
-)
-from services.gateway.reading import ExecutionReader, ExtractionReader, ScanReader
+from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, MessageSender, Outbox
+from services.gateway.queue import QueueReader, WorkerRequests
+from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
+from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.queue import MongoQueue
+from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.tenant_values import MongoTenantValues
 from services.gateway.repository.uploads import MongoUploads
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
+from services.gateway.reruns import Reruns
 from services.gateway.routes import (
+    apps,
+    decisions,
     details,
     events,
     executions,
     extractions,
+    lanes,
+    plans,
     scans,
+    schedules,
     tenant_values,
     webhooks,
 )
+from services.gateway.routes import cases as test_cases
+from services.gateway.routes import queue as queue_routes
 from services.gateway.routes import uploads as upload_routes
+from services.gateway.schedules import Schedules
 from services.gateway.sealed_fields import SealedFields
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
@@ -93,13 +105,11 @@ def build_app(
     clock = clock or SystemClock()
     group = settings.gateway
     health = Health(settings.runtime)
-    resources: list[Resource] = []
-
     mongo = Mongo(_quick(settings.mongo, group))
     health.add_check("mongo", mongo.check)
     audit = MongoAudit(mongo.database, clock=clock)
     accepted = MongoAcceptedEvents(mongo.database, max_waiting=group.max_waiting_requests)
-    resources += [mongo, audit]
+    resources: list[Resource] = [mongo, audit]
 
     # Kafka is in no readiness check: while it is away requests are accepted all the same
     if sender is None:
@@ -112,17 +122,17 @@ def build_app(
     views = MongoExecutions(mongo.database)
     intake = _intake(accepted, direct, audit, group, clock)
     relay = Relay(accepted, sender, group, owner=new_id(), held=direct.held, clock=clock)
-    offsets = progress or GroupOffsets(settings.kafka)
     letters = KafkaDeadLetters(settings.kafka)
+    offsets = progress or GroupOffsets(settings.kafka)
     reconciler = Reconciler(accepted, views, offsets, letters, group, clock=clock)
     resources += _loops(group, health, relay, reconciler, intake)
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
     kept = _kept(settings, mongo.database, store, audit, health, clock)
-    resources.append(kept.sweep)
     reader = ExecutionReader(views, views, accepted, store, kept.fields)
-    runs = _run_requests(settings, intake, reader, store, clock, kept)
+    queue = QueueReader(MongoQueue(mongo.database))
+    runs = _run_requests(settings, intake, reader, store, queue, clock, kept)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -130,7 +140,9 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, accepted, hub),
+            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub, store),
+            decisions.build_router(Decisions(intake, reader, clock=clock)),
+            queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
             *kept.routers,
         ],
@@ -139,7 +151,7 @@ def build_app(
         direct=executions.build_direct(runs),
     )
     # the hub stops first: streams end with a notice to come back, then the server closes
-    resources += [WebServer(web, settings.http), hub]
+    resources += [kept.sweep, WebServer(web, settings.http), hub]
     return App(resources, health, web)
 
 
@@ -182,6 +194,7 @@ def _run_requests(
     intake: Intake,
     reader: ExecutionReader,
     store: ObjectStore,
+    queue: QueueReader,
     clock: Clock,
     kept: "Kept",
 ) -> RunRequests:
@@ -189,12 +202,14 @@ def _run_requests(
         intake,
         reader,
         store,
+        queue,
         warnings=kept.warnings,
         uploads=kept.uploads,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
         inline_plan_bytes=settings.gateway.inline_plan_bytes,
+        apps=kept.apps,
     )
 
 
@@ -202,14 +217,34 @@ def _run_routers(
     runs: RunRequests,
     reader: ExecutionReader,
     views: MongoExecutions,
+    cases: Cases,
     accepted: AcceptedEvents,
     hub: Hub,
+    store: ObjectStore,
 ) -> list[APIRouter]:
     return [
         executions.build_router(runs, reader),
         details.build_router(reader),
+        lanes.build_router(reader),
+        test_cases.build_router(CaseReader(cases, reader)),
+        plans.build_router(*_plans(runs, reader, views, store)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
+
+
+def _definition_routers(
+    database: Database, apps_: Apps, audit: Audit, clock: Clock
+) -> list[APIRouter]:
+    """What people keep here by name; this service alone writes it."""
+    definitions = Schedules(MongoDefinitions(database), apps_, audit, clock=clock)
+    return [apps.build_router(apps_), schedules.build_router(definitions)]
+
+
+def _plans(
+    runs: RunRequests, reader: ExecutionReader, views: MongoExecutions, store: ObjectStore
+) -> tuple[PlanReader, Reruns]:
+    reader_of_plans = PlanReader(reader, views, store)
+    return reader_of_plans, Reruns(runs, reader, reader_of_plans, views)
 
 
 def _bounds(group: GatewayGroup) -> Bounds:
@@ -247,6 +282,7 @@ def _work_routers(
 class Kept:
     """What tenants keep for their runs, and who serves it."""
 
+    apps: Apps
     uploads: Uploads
     sweep: Turns
     fields: SealedFields
@@ -274,12 +310,15 @@ def _kept(
         keep=timedelta(days=group.keep_uploads_days),
     )
     cipher = cipher_of(settings.security)
+    apps_ = Apps(MongoConfigurations(database), audit, clock=clock)
     routers = (
         tenant_values.build_secrets(Secrets(secrets, audit, cipher=cipher)),
         tenant_values.build_variables(Variables(variables, audit)),
         upload_routes.build_router(uploads),
+        *_definition_routers(database, apps_, audit, clock),
     )
     return Kept(
+        apps_,
         uploads,
         sweep=Turns("uploads", uploads.sweep, seconds=group.upload_sweep_seconds, health=health),
         fields=SealedFields(cipher),

@@ -15,6 +15,18 @@ class AlreadyEnded(Conflict):
     code = "already_ended"
 
 
+class NotWaiting(Conflict):
+    """The step waits for no decision."""
+
+    code = "not_waiting"
+
+
+class AlreadyThere(Conflict):
+    """Another one has this name, number or version already."""
+
+    code = "already_there"
+
+
 class StillRunning(Conflict):
     """The work has not ended yet."""
 
@@ -25,6 +37,18 @@ class EncryptionMissing(Conflict):
     """No encryption key is set: the operator sets SECURITY__ENCRYPTION_KEYS for gateway and executor."""
 
     code = "encryption_missing"
+
+
+class NothingToRerun(Conflict):
+    """No step of the execution failed."""
+
+    code = "nothing_failed"
+
+
+class StepsForgotten(Conflict):
+    """What the steps have recorded is no longer kept."""
+
+    code = "steps_forgotten"
 
 
 class BadSignature(Unauthorized):

@@ -37,6 +37,8 @@ class Asked:
     action: str
     accepted_at: datetime
     idempotency_key: str | None = None
+    details: Mapping[str, Any] | None = None
+    """Beside what the event says, for the audit."""
 
 
 class Intake:
@@ -76,12 +78,17 @@ class Intake:
             await asyncio.sleep(0.005 * round_number)
         raise Overloaded("this Idempotency-Key is in use at this very moment", retry_after=1.0)
 
+    async def knows(self, tenant: str, key: str | None) -> bool:
+        """Whether an earlier request holds this idempotency key."""
+        return bool(key) and await self._accepted.by_key(tenant, key or "") is not None
+
     async def _note(self, asked: Asked, record: Accepted) -> None:
         await self._audit.record(
             tenant=record.tenant,
             actor=asked.actor,
             action=asked.action,
             target=record.subject,
+            details=asked.details,
             id=record.id,
         )
 

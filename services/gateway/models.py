@@ -68,8 +68,33 @@ class ExecutionFilter:
     labels: Sequence[str] = ()
     user_id: str | None = None
     name: str | None = None
+    app_name: str | None = None
+    sub_app_name: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    parent_id: str | None = None
+    """Children of this execution; None: what somebody has asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """Which test cases to list; None: any."""
+
+    step_id: int | None = None
+    step_name: str | None = None
+    status: str | None = None
+    flaky: bool | None = None
+
+    @classmethod
+    def of(cls, step: str | None, *, status: str | None, flaky: bool | None) -> "CaseFilter":
+        """`step` is a number or a name."""
+        numbered = step is not None and step.isascii() and step.isdigit() and len(step) < 10
+        return cls(
+            step_id=int(step) if step and numbered else None,
+            step_name=None if numbered else step,
+            status=status,
+            flaky=flaky,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 from services.gateway.models import (
     Accepted,
     Buried,
+    CaseFilter,
     ExecutionFilter,
     Kept,
     LogFilter,
@@ -18,9 +19,13 @@ from shared.errors import CadenzaError
 from shared.views.executions import (
     ArtifactView,
     ExecutionHistory,
+    ExecutionSummary,
     ExecutionView,
+    LaneCounts,
     LogView,
     StepHistory,
+    StepState,
+    StepView,
 )
 from shared.views.extractions import ExtractionView
 from shared.views.scans import ScanView
@@ -129,6 +134,30 @@ class Executions(Protocol):
 
     async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
 
+    async def lanes(
+        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
+    ) -> Page:
+        """Lanes of an execution in the order of its rows."""
+        ...
+
+    async def lane_counts(self, tenant: str, execution_id: str) -> LaneCounts | None:
+        """None when it has none."""
+        ...
+
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
+        """By its name, or else by its number."""
+        ...
+
+    async def step_states(self, tenant: str, execution_id: str) -> Sequence[StepState]:
+        """All steps in plan order."""
+        ...
+
+    async def family(self, tenant: str, first: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def newest_of(self, tenant: str, first: str) -> ExecutionSummary | None:
+        """The newest rerun of the row; None when there is none."""
+        ...
+
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int
     ) -> Page: ...
@@ -139,6 +168,14 @@ class Executions(Protocol):
 
     async def metrics(
         self, tenant: str, execution_id: str, *, cursor: str | None, limit: int
+    ) -> Page: ...
+
+
+class Cases(Protocol):
+    """The executor's test cases, read only."""
+
+    async def find(
+        self, tenant: str, execution_id: str, wanted: CaseFilter, *, after: str | None, limit: int
     ) -> Page: ...
 
 

@@ -4,25 +4,41 @@ Another tenant's id is an unknown id: the tenant is part of every query.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from services.gateway.errors import StillRunning
 from services.gateway.models import (
     Accepted,
+    CaseFilter,
     ExecutionFilter,
     LogFilter,
     Page,
     ResourceFilter,
 )
-from services.gateway.ports import AcceptedEvents, Executions, Extractions, Histories, Scans
+from services.gateway.ports import (
+    AcceptedEvents,
+    Cases,
+    Executions,
+    Extractions,
+    Histories,
+    Scans,
+)
 from services.gateway.requests import extraction_subject
 from services.gateway.sealed_fields import SealedFields
 from shared.errors import NotFound
 from shared.events.run import RunRequested
 from shared.events.scan import ScanRequested
 from shared.objects.ports import ObjectStore
-from shared.views.executions import ArtifactView, ExecutionView, StepView, settled
+from shared.plans.mistakes import shown
+from shared.plans.rows import has_rows, steps_of
+from shared.views.executions import (
+    ArtifactView,
+    ExecutionView,
+    LaneCounts,
+    StepView,
+    settled,
+)
 from shared.views.extractions import IN_PROGRESS, ExtractionView
 from shared.views.scans import ScanView
 
@@ -51,6 +67,21 @@ class ExecutionReader:
         execution = await self._executions.get(tenant, execution_id)
         return execution or _planned(await self._request(tenant, execution_id))
 
+    async def lane_counts(self, tenant: str, run: ExecutionView) -> LaneCounts | None:
+        """How the lanes of a run stand; None when it has none."""
+        if run.plan is not None and not has_rows(run.plan):
+            return None
+        return await self._executions.lane_counts(tenant, run.execution_id)
+
+    async def lanes(
+        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
+    ) -> Page:
+        """Lanes in the order of the rows. Raises NotFound."""
+        page = await self._executions.lanes(
+            tenant, execution_id, statuses, after=after, limit=limit
+        )
+        return await self._existing(page, tenant, execution_id)
+
     async def find(
         self, tenant: str, wanted: ExecutionFilter, *, after: str | None, limit: int
     ) -> Page:
@@ -72,6 +103,13 @@ class ExecutionReader:
         steps = [step for step in await self._planned_steps(request) if step.step_id > after]
         more = len(steps) > limit
         return Page(steps[:limit], str(steps[limit - 1].step_id) if more else None)
+
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView:
+        """By its name or number, without encrypted fields. Raises NotFound."""
+        found = await self._executions.step(tenant, execution_id, step)
+        if found is None:
+            raise NotFound(f"there is no step '{shown(step)}', or it has not been taken up yet")
+        return self._fields.shown(found, tenant, decrypt=False)
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int
@@ -144,8 +182,25 @@ class ExecutionReader:
             plan = json.loads(await self._objects.get(self._objects.key_of(event.stored_plan.uri)))
         return [
             _planned_step(request, number, step)
-            for number, step in enumerate((plan or {}).get("steps", ()), start=1)
+            for number, step in enumerate(steps_of(plan), start=1)
         ]
+
+
+class CaseReader:
+    """What callers may know of the test cases of runs."""
+
+    def __init__(self, cases: Cases, executions: ExecutionReader) -> None:
+        self._cases = cases
+        self._executions = executions
+
+    async def find(
+        self, tenant: str, execution_id: str, wanted: CaseFilter, *, after: str | None, limit: int
+    ) -> Page:
+        """By step. Raises NotFound."""
+        page = await self._cases.find(tenant, execution_id, wanted, after=after, limit=limit)
+        if not page.items:
+            await self._executions.get(tenant, execution_id)
+        return page
 
 
 class ScanReader:
@@ -218,8 +273,11 @@ def _planned(request: Accepted) -> ExecutionView:
         labels={**plan.get("labels", {}), **event.labels},
         metadata=event.metadata,
         priority=event.priority,
+        rerun_of=event.rerun and event.rerun.of,
+        family_id=event.rerun and event.rerun.family,
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
+        **(event.app.model_dump() if event.app else {}),
         **_state_of(request),
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.gateway.bodies import ExtractionBody, ScanBody, WebhookBody
+from services.gateway.bodies import ExtractionBody, ScanBody, SevenPsBody, WebhookBody
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from shared.clock import Clock
@@ -82,6 +82,21 @@ class WorkRequests:
             customer_id=body.customer_id,
         )
         subject = extraction_subject(body.customer_id, body.execution_id)
+        return await self._accept(
+            event, written, requester, subject=subject, action="webhook.receive", key=None
+        )
+
+    async def job_ended(self, body: SevenPsBody, written: Any, requester: Requester) -> Accepted:
+        """Pass on that a job of 7PS has ended. Whoever waits for it asks 7PS itself: what is told here only wakes."""
+        event = ExecutionComplete(
+            id=new_id(),
+            tenant=requester.tenant,
+            occurred_at=self._clock.now(),
+            source="seven_ps",
+            execution_id=body.execution_id,
+            status=body.status,
+        )
+        subject = f"seven_ps/{body.execution_id}"
         return await self._accept(
             event, written, requester, subject=subject, action="webhook.receive", key=None
         )

@@ -33,7 +33,8 @@ class SealedFields:
 
     def _opened(self, step: StepView, tenant: str) -> Any:
         assert self._cipher is not None  # noqa: S101 - asked for only with one
-        fields = FieldCipher(self._cipher, tenant, step.execution_id, step.step_id)
+        origin = step.reused_from or step.execution_id  # where it ran
+        fields = FieldCipher(self._cipher, tenant, origin, step.step_id)
 
         def into(path: str, sealed: Any) -> Any:
             try:

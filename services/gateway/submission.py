@@ -8,16 +8,18 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from services.gateway.errors import AlreadyEnded, KeyReused
+from services.gateway.apps import Apps
+from services.gateway.errors import AlreadyEnded, KeyReused, StillRunning
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
 from services.gateway.plan_warnings import PlanWarnings
+from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
 from services.gateway.uploads import Uploads
 from shared.clock import Clock
-from shared.events.run import RunControl, RunRequested, StoredPlan
+from shared.events.run import Rerun, RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
 from shared.objects.ports import ObjectStore
 from shared.plans.rules import topological
@@ -36,6 +38,7 @@ class RunRequests:
         intake: Intake,
         reader: ExecutionReader,
         objects: ObjectStore,
+        queue: QueueReader,
         *,
         warnings: PlanWarnings,
         uploads: Uploads,
@@ -43,18 +46,23 @@ class RunRequests:
         version: str,
         environment: str,
         inline_plan_bytes: int,
+        apps: Apps,
     ) -> None:
         self._intake = intake
+        self._apps = apps
         self._reader = reader
         self._objects = objects
         self._warnings = warnings
         self._uploads = uploads
+        self._queue = queue
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
 
     async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
         """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
+        if "app" in body:
+            body = (await self._apps.planned(body, tenant)).submission
         plan = (await asyncio.to_thread(validate_submission, body)).plan
         await self._uploads.use(tenant, body["plan"])
         return topological(plan), await self._warnings.of(tenant, plan)
@@ -66,12 +74,22 @@ class RunRequests:
         *,
         size: int,
         idempotency_key: str | None = None,
+        rerun: Rerun | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. Raises InvalidRequest, KeyReused, StorageUnavailable."""
+        """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`.
+        Raises InvalidRequest, NotFound (of an app), KeyReused, KeyBusy, StorageUnavailable.
+        """
+        app, written = None, asked or body
+        if "app" in body:
+            planned = await self._apps.planned(body, requester.tenant)
+            app, body, size = planned.app, planned.submission, planned.size
         if size > ASIDE_BYTES:
-            asked_hash = await asyncio.to_thread(_checked, body, requester.tenant)
+            asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant)
         else:
-            asked_hash = _checked(body, requester.tenant)
+            asked_hash = _checked(body, written, requester.tenant)
+        if not await self._intake.knows(requester.tenant, idempotency_key):
+            await self._queue.check_key(requester.tenant, body)
         await self._uploads.use(requester.tenant, body["plan"])
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
@@ -87,18 +105,22 @@ class RunRequests:
             labels=body.get("labels") or {},
             metadata={**(body.get("metadata") or {}), **self._set_by_us(requester)},
             priority=body.get("priority") or 0,
+            app=app,
+            queue_timeout_seconds=body.get("queue_timeout_seconds"),
+            concurrency=body.get("concurrency"),
             content_hash=asked_hash,
+            rerun=rerun,
         )
-        asked = Asked(
+        accepting = Asked(
             event=event,
             subject=execution_id,
             content_hash=asked_hash,
             actor=requester.user,
-            action="execution.submit",
+            action="execution.rerun" if rerun else "execution.submit",
             accepted_at=now,
             idempotency_key=idempotency_key,
         )
-        return await self._accept(asked, stored)
+        return await self._accept(accepting, stored)
 
     async def cancel(self, execution_id: str, requester: Requester, *, reason: str | None) -> str:
         """Ask for the end of a run; returns its present status. Raises NotFound, AlreadyEnded."""
@@ -107,13 +129,35 @@ class RunRequests:
             raise AlreadyEnded(f"the execution has ended: {execution.status}")
         if execution.cancel is not None:
             return execution.status
+        await self._steer(execution_id, "cancel", requester, reason=reason)
+        return execution.status
+
+    async def keep(self, execution_id: str, requester: Requester, *, keep: bool) -> str:
+        """Ask that a run be kept for ever, or no longer; returns its status. Raises NotFound, StillRunning for one that
+        has not been taken up yet.
+        """
+        execution = await self._reader.get(requester.tenant, execution_id)
+        if not execution.sequence:
+            raise StillRunning("the run is being taken up; ask again in a moment")
+        if execution.keep != keep:
+            await self._steer(execution_id, "keep" if keep else "release", requester)
+        return execution.status
+
+    async def _steer(
+        self,
+        execution_id: str,
+        action: Literal["cancel", "keep", "release"],
+        requester: Requester,
+        *,
+        reason: str | None = None,
+    ) -> None:
         now = self._clock.now()
         event = RunControl(
             id=new_id(),
             tenant=requester.tenant,
             occurred_at=now,
             execution_id=execution_id,
-            action="cancel",
+            action=action,
             requested_by=requester.user,
             reason=reason,
             requested_at=now,
@@ -124,11 +168,10 @@ class RunRequests:
                 subject=execution_id,
                 content_hash=content_hash(requester.tenant, {"reason": reason}),
                 actor=requester.user,
-                action="execution.cancel",
+                action=f"execution.{action}",
                 accepted_at=now,
             )
         )
-        return execution.status
 
     async def _accept(self, asked: Asked, stored: StoredPlan | None) -> Accepted:
         """Accept, and remove the stored plan again when an earlier request has its own copy of it."""
@@ -167,7 +210,7 @@ class RunRequests:
         return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _checked(body: Mapping[str, Any], tenant: str) -> str:
-    """The hash of a good body. Raises InvalidRequest."""
+def _checked(body: Mapping[str, Any], written: Mapping[str, Any], tenant: str) -> str:
+    """The hash of what the caller wrote, when the body with its plan is good. Raises InvalidRequest."""
     validate_submission(body)
-    return content_hash(tenant, body)
+    return content_hash(tenant, written)

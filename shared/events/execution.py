@@ -52,7 +52,8 @@ class ExecutionEvent(Event):
 
 
 class ExecutionComplete(Event):
-    """An execution has ended: one of ours (`source: cadenza`) or one in Virtuoso (`source: virtuoso`, from a webhook).
+    """An execution has ended: one of ours (`source: cadenza`), one in Virtuoso (`source: virtuoso`) or a job of 7PS
+    (`source: seven_ps`); the last two come from webhooks. Consumers leave sources alone that they do not know.
 
     For our own runs `id` repeats the id of `run.finished`.
     """
@@ -61,9 +62,9 @@ class ExecutionComplete(Event):
     producer: ClassVar[str] = "executor"
     also_from: ClassVar[tuple[str, ...]] = ("gateway",)
 
-    source: Literal["cadenza", "virtuoso"]
+    source: Literal["cadenza", "virtuoso", "seven_ps"]
     execution_id: str
-    """Ours: a UUID. Virtuoso's: the number as text."""
+    """Ours: a UUID. Virtuoso's: the number as text. 7PS's: the job's id."""
     customer_id: str | None = None
     """Whose Virtuoso execution it is; None for our own runs."""
     status: str | None = None
@@ -77,9 +78,12 @@ class ExecutionComplete(Event):
     """How many steps ended in each status."""
 
     def origin(self) -> str:
-        return "gateway" if self.source == "virtuoso" else self.producer
+        return self.producer if self.source == "cadenza" else "gateway"
 
     def key(self) -> str:
-        return (
-            f"{self.tenant}/{self.customer_id}" if self.source == "virtuoso" else self.execution_id
-        )
+        match self.source:
+            case "virtuoso":
+                return f"{self.tenant}/{self.customer_id}"
+            case "seven_ps":
+                return f"{self.tenant}/{self.execution_id}"
+        return self.execution_id

@@ -16,6 +16,31 @@ class StoredPlan(BaseModel):
     sha256: str
 
 
+class AppRun(BaseModel):
+    """The version of an app that a plan was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    app_id: int
+    app_name: str
+    sub_app_id: int | None = None
+    sub_app_name: str | None = None
+    app_version: str
+
+
+class Rerun(BaseModel):
+    """Which run is repeated, and which of its steps are not run again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    of: str
+    """Its execution id; it has ended."""
+    family: str
+    """The first execution of the row."""
+    reuse: list[int] = Field(default_factory=list)
+    """Numbers of the steps whose recorded ends and outputs are taken over."""
+
+
 class RunRequested(Event):
     """Somebody wants a plan to be run. Sent once the request is durable; `id` is the accepted event's."""
 
@@ -33,24 +58,45 @@ class RunRequested(Event):
     """The caller's free-form values and the gateway's `ip_address, user_agent, version, environment`."""
     priority: int = 0
     """Higher runs first within a tenant; -100 to 100."""
+    app: AppRun | None = None
+    """What the run was started from by name; None when the caller brought the plan."""
+    queue_timeout_seconds: float | None = None
+    """How long it may wait for its start, in place of the plan's."""
+    concurrency: JsonObject | None = None
+    """Its concurrency key, in place of the plan's: `{key, limit, on_conflict}`."""
     content_hash: str
     """SHA-256 (hex) of tenant and the caller's canonical body."""
+    rerun: Rerun | None = None
+    """None: a run of its own."""
 
     def key(self) -> str:
         return self.execution_id
 
 
 class RunControl(Event):
-    """Somebody wants a run to change course; `cancel` ends it."""
+    """Somebody wants runs to change course: `cancel` ends one, `keep` saves it from retention, `release` no longer;
+    `wake` tells what some may wait for; `pause`, `resume` and `drain` tell a worker.
+
+    Executors have to know an action before a gateway sends it: they are upgraded first.
+    """
 
     topic: ClassVar[str] = "run-control"
     producer: ClassVar[str] = "gateway"
 
     execution_id: str
-    action: Literal["cancel"]
+    """Empty for what is told to whichever run waits for it; for an action on a worker, its id once more."""
+    action: Literal["cancel", "keep", "release", "wake", "pause", "resume", "drain"]
+    worker_id: str | None = None
+    """The worker that is to pause, to resume or to drain."""
     requested_by: str
     reason: str | None = None
     requested_at: Moment
+    wake_key: str | None = None
+    """Of `wake`: what has happened, unique within the tenant."""
+    payload: JsonObject | None = None
+    """Of `wake`: what the steps that waited for it get to know."""
+    first: bool | None = None
+    """Of `wake`: what was told first under the key stands (a decision); else what was told last."""
 
     def key(self) -> str:
-        return self.execution_id
+        return self.execution_id or self.wake_key or self.id

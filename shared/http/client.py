@@ -4,8 +4,12 @@ httpx's own transport costs 2.6 ms of CPU a request with 20 in flight, aiohttp's
 are limited and kept; redirects are not followed (an API that redirects to a login page has not answered).
 """
 
-from collections.abc import Mapping
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -45,4 +49,23 @@ def build_client(
         headers={"user-agent": USER_AGENT, **(headers or {})},
         follow_redirects=False,
         trust_env=False,
+    )
+
+
+def build_guarded_session(
+    *, verify: ssl.SSLContext, open_socket: Callable[[Any], socket.socket]
+) -> aiohttp.ClientSession:
+    """For addresses that somebody else chose, and for one exchange only: `open_socket` gets every address that is
+    about to be connected to (as `getaddrinfo` gives them) and raises OSError for one that may not be. No connection and
+    no cookie is kept for another exchange. Not through httpx: its transport writes URLs anew (`%2F` becomes `/`).
+    """
+    connector = aiohttp.TCPConnector(
+        ssl=verify, force_close=True, use_dns_cache=False, socket_factory=open_socket
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"},
     )

@@ -32,6 +32,8 @@ from shared.settings import KafkaSettings
 
 POLL_MS = 500
 """Longest wait for a first record; one that comes earlier ends it."""
+GATHERED_BYTES = 256 * 1024
+"""What ends the gathering early."""
 MAX_POLL_INTERVAL_MS = 7 * 24 * 3600 * 1000
 """Waiting for a database that is away must not cost the membership; a stuck loop shows in the health instead."""
 RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=3.0)
@@ -81,8 +83,11 @@ class BatchConsumer:
         instance_id: str | None = None,
         stop_seconds: float = 10.0,
         pace_seconds: float = 0.0,
+        patience_ms: int = 0,
     ) -> None:
-        """`pace_seconds`: how far batches of several records begin apart at least."""
+        """`pace_seconds`: how far batches of several records begin apart at least. `patience_ms`: how late a record may
+        come, where most of a topic is for others: the broker gathers so long.
+        """
         self.name = f"consume:{group}"
         self._settings = settings
         self._topics = topics
@@ -99,6 +104,11 @@ class BatchConsumer:
         self._instance_id = instance_id
         self._stop_seconds = stop_seconds
         self._pace = Pace(pace_seconds)
+        self._gathering = (
+            {"fetch_max_wait_ms": patience_ms, "fetch_min_bytes": GATHERED_BYTES}
+            if patience_ms
+            else {}
+        )
         self._batch: Batch | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._commits: Commits | None = None
@@ -237,6 +247,7 @@ class BatchConsumer:
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=min(3_000, self._settings.session_timeout_ms // 4),
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            **self._gathering,
         )
 
 

@@ -4,6 +4,7 @@
 names what differs from the declaration.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from shared.mongo.client import Database, translated
 
 _NAMESPACE_EXISTS = 48
+_OTHERS = re.compile(r"system\..*|.*\.(files|chunks)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,26 @@ async def drift(database: Database, specs: Sequence[CollectionSpec]) -> list[str
     """How the database differs from the declaration, one line each; empty when it does not."""
     found: list[str] = []
     async with translated():
-        present = await database.list_collection_names()
+        present = {info["name"]: info async for info in await database.list_collections()}
         for spec in specs:
             if spec.name not in present:
                 found.append(f"collection {spec.name} is missing")
             else:
+                found += _option_drift(spec, present[spec.name].get("options", {}))
                 found += await _index_drift(database, spec)
     return found
+
+
+async def undeclared(database: Database, specs: Sequence[CollectionSpec]) -> list[str]:
+    """Collections that nobody declares, one line each; what the server or an object store keeps is left out."""
+    declared = {spec.name for spec in specs}
+    async with translated():
+        names = sorted(await database.list_collection_names())
+    return [
+        f"collection {name} is not declared"
+        for name in names
+        if name not in declared and not _OTHERS.match(name)
+    ]
 
 
 async def _create(database: Database, spec: CollectionSpec) -> bool:
@@ -121,6 +136,23 @@ async def _apply_indexes(database: Database, spec: CollectionSpec) -> list[str]:
             await collection.create_index(list(index.keys), **index.options())
             done.append(f"created index {spec.name}.{index.label}")
     return done
+
+
+def _option_drift(spec: CollectionSpec, actual: Mapping[str, Any]) -> list[str]:
+    """Only what is declared is compared: the server adds options of its own."""
+    wanted = spec.options()
+    series = wanted.pop("timeseries", None)
+    there = actual.get("timeseries") or {}
+    found = {name for name, value in wanted.items() if actual.get(name) != value}
+    if series is None and there:
+        found.add("timeseries")
+    elif series is not None:
+        found |= {f"timeseries.{name}" for name in series if there.get(name) != series[name]}
+        if "expireAfterSeconds" in actual and "expireAfterSeconds" not in wanted:
+            found.add("expireAfterSeconds")
+    return [
+        f"collection {spec.name} differs from its declaration: {name}" for name in sorted(found)
+    ]
 
 
 async def _index_drift(database: Database, spec: CollectionSpec) -> list[str]:

@@ -5,7 +5,7 @@ so a service that takes plans in knows all types without importing the executor.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -15,6 +15,7 @@ import jsonschema_rs
 from shared.errors import FieldError
 from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
+from shared.plans.nested_mistakes import of_the_likely_one, told
 from shared.plans.plan import Plan
 from shared.plans.references import is_whole
 
@@ -71,13 +72,27 @@ def _wrong(
     command: Mapping[str, Any], validator: jsonschema_rs.Draft202012Validator, field: str
 ) -> Iterator[FieldError]:
     for error in validator.iter_errors(command):
-        if isinstance(error.instance, str) and error.instance_path and is_whole(error.instance):
-            continue  # its type is known only when the reference has a value
-        path = field + "".join(
-            f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
-            for part in error.instance_path
-        )
-        yield from _field_errors(error, path, str(command["type"]))
+        yield from _wrong_part(error, field, str(command["type"]))
+
+
+def _wrong_part(
+    error: jsonschema_rs.ValidationError, field: str, type_: str
+) -> Iterator[FieldError]:
+    reference = isinstance(error.instance, str) and is_whole(error.instance)
+    # Its type is known only when the reference has a value; what may not be referred to (`not`) is known now.
+    if reference and error.instance_path and error.kind.name != "not":
+        return
+    path = field + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
+        for part in error.instance_path
+    )
+    if inner := of_the_likely_one(error):
+        for one in inner:
+            yield from _wrong_part(one, field, type_)
+    elif (found := told(error, schemas()[type_], path)) is not None:
+        yield from found
+    else:
+        yield from _field_errors(error, path, type_)
 
 
 def _field_errors(
@@ -86,20 +101,49 @@ def _field_errors(
     kind, details = error.kind.name, error.kind.as_dict()
     match kind:
         case "additionalProperties":
-            known = sorted(set(schemas()[type_]["properties"]) - {"type"})
+            inside = list(error.instance_path)
+            known = sorted(
+                set(_names_at(schemas()[type_], inside)) - ({"type"} if not inside else set())
+            )
             for name in details["unexpected"]:
-                more = hint(name, known) or f"; known: {', '.join(known)}"
-                message = f"'{type_}' has no '{shown(name)}'{more}"
+                more = hint(name, known) or (f"; known: {', '.join(known)}" if known else "")
+                message = f"'{inside[-1] if inside else type_}' has no '{shown(name)}'{more}"
                 yield FieldError(f"{path}.{printable(name)}", "unknown_field", message)
         case "required":
             yield FieldError(f"{path}.{details['property']}", "missing", "Field required")
-        case "oneOf" if error.instance_path == []:
-            names = [option["required"][0] for option in schemas()[type_].get("oneOf", [])]
-            yield FieldError(path, "one_of", f"give exactly one of: {', '.join(names)}")
+        case "not":
+            yield FieldError(path, "not_allowed", "this may not be referred to here")
         case "pattern" if details["pattern"] == NOT_EMPTY:
             yield FieldError(path, "empty", "must not be empty")
         case _:
             yield FieldError(path, _RULES.get(kind, kind), _brief(error.message))
+
+
+def _names_at(schema: Mapping[str, Any], path: Sequence[str | int]) -> Iterator[str]:
+    """Names that an object at this place may have, by all the schemas that may hold there."""
+    places: list[Mapping[str, Any]] = [schema]
+    for part in [*path, None]:
+        places = [inner for place in places for inner in _alternatives(place, schema)]
+        if part is None:
+            break
+        key = "items" if isinstance(part, int) else "properties"
+        places = [
+            place[key] if isinstance(part, int) else place[key][part]
+            for place in places
+            if key in place and (isinstance(part, int) or part in place[key])
+        ]
+    for place in places:
+        yield from place.get("properties", ())
+
+
+def _alternatives(place: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if reference := place.get("$ref"):
+        place = root["$defs"][str(reference).rpartition("/")[2]]
+    for option in place.get("anyOf", (place,)):
+        if option is place:
+            yield place
+        else:
+            yield from _alternatives(option, root)
 
 
 def _brief(message: str) -> str:

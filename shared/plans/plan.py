@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.plans.rows import ArtifactTable, Matrix, Table
 from shared.plans.sources import Sources
+from shared.work.labels import LABEL, MAX_LABELS
 
 ArtifactType = Literal["screenshot", "log", "code", "report", "trace", "video", "data"]
 """`screenshot, log, code, report` are the schema document's; `trace, video, data` are ours."""
@@ -24,6 +26,7 @@ Labels = dict[LabelPart, LabelPart]
 EncryptedField = Annotated[
     str, Field(max_length=256, pattern=r"^(?:input|output)(?:\.[^.\x00]+)+$")
 ]
+WorkerLabel = Annotated[str, Field(pattern=LABEL)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
 
@@ -80,6 +83,36 @@ class ArtifactRule(PlanPart):
     """Name to keep it under; None: its path. Only for a rule that matches one file."""
 
 
+class StepLimits(PlanPart):
+    """What the processes of a step may take. It narrows what the executor allows: of two limits the lower holds."""
+
+    cpu_seconds: int | None = Field(None, ge=1)
+    """CPU time of each process."""
+    memory_mb: int | None = Field(None, ge=16)
+    """Of each process its address space, and of all of them together what they hold in memory."""
+    output_bytes: int | None = Field(None, ge=1024)
+    """Of each output stream that is kept."""
+    on_output_limit: Literal["truncate", "fail"] = "truncate"
+    """What happens beyond it: the rest is read and dropped, or the step is ended as `failed(output_limit)`."""
+    processes: int | None = Field(None, ge=1)
+    """Processes and threads of the user that the step runs as, all together. Does not bind root."""
+    open_files: int | None = Field(None, ge=16)
+    """Open files of each process."""
+    file_size_mb: int | None = Field(None, ge=1)
+    """Of each file that is written."""
+
+
+class Concurrency(PlanPart):
+    """A key under which at most `limit` runs of a tenant are at work at a time, on all executors together."""
+
+    key: str = Field(min_length=1, max_length=255)
+    """May refer to inputs: `deploy-${{ inputs.stage }}`."""
+    limit: int = Field(1, ge=1, le=1000, strict=True)
+    on_conflict: Literal["queue", "replace", "refuse"] = "queue"
+    """When the key is busy: wait for it; have the older runs cancelled (reason `replaced`); or do not run at all:
+    409, or `failed(refused)` where it becomes known later."""
+
+
 class Step(PlanPart):
     """One step. `name` is how other steps refer to it; its number is its place in the plan, from 1."""
 
@@ -89,6 +122,12 @@ class Step(PlanPart):
     """`type` names the command type; the other keys are its arguments."""
     needs: list[Name] = Field(default_factory=list, max_length=1000)
     """Names of steps that must have completed first (strategy `dependency_graph` only)."""
+    when: str | None = Field(None, min_length=1, max_length=1100)
+    """A condition (`conditions.py`); where it does not hold the step is skipped, which is no failure."""
+    always: bool = False
+    """Clean-up: runs however the steps before it ended, also after a cancel and the run's timeout."""
+    fallback: Name | None = None
+    """Name of a step that stands in when this one fails. It runs for nothing else."""
     input: dict[str, Any] = Field(default_factory=dict)
     """Free-form values, stored with the step and readable as `${{ input.x }}`."""
     env: dict[str, str] = Field(default_factory=dict)
@@ -98,7 +137,15 @@ class Step(PlanPart):
     retry: Retry | None = None
     idempotent: bool = True
     """False: after the loss of its worker the step is not run again but ends `failed(lost_worker)`."""
+    limits: StepLimits | None = None
+    """For its processes; None: the executor's own."""
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
+    reports: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
+        default_factory=list, max_length=20
+    )
+    """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted."""
+    requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
+    """Labels that the executor must have, such as `browser`. The run goes to one that has those of all its steps."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     encrypted_fields: list[EncryptedField] = Field(default_factory=list, max_length=50)
     """Paths such as `output.token` or `input.users.*.ssn` that are stored encrypted and shown as `[encrypted]`."""
@@ -116,9 +163,22 @@ class Plan(PlanPart):
     """Default values of `${{ inputs.x }}`; the run's own inputs win."""
     timeout_seconds: Seconds | None = None
     """Of the whole run, from its first start; None: no limit of its own."""
+    queue_timeout_seconds: Seconds | None = None
+    """A run that has not started by then ends `timed_out(waiting_timeout)`; None: it waits as long as it takes."""
+    concurrency: Concurrency | None = None
+    requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
+    """Labels that the executor must have, beside those that steps require."""
+    cleanup_seconds: float = Field(60.0, gt=0, le=3600)
+    """How long `always` steps may take, all together, once a cancel or the run's timeout has ended all others."""
     labels: Labels = Field(default_factory=dict, max_length=64)
     sources: Sources = Field(default_factory=list)
     """Files that are put into the working directory before the first step."""
+    data: Table | ArtifactTable | None = None
+    """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""
+    matrix: Matrix | None = None
+    """Rows that are every combination of some values, instead of `data`."""
+    max_lanes: int = Field(7, ge=1, le=1000)
+    """Lanes that run at the same time."""
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
 
 
@@ -134,3 +194,7 @@ class RunSubmission(PlanPart):
     """Free-form; `ip_address, user_agent, version, environment` are the gateway's to set."""
     priority: int = Field(0, ge=-100, le=100, strict=True)
     """Higher runs first within a tenant."""
+    queue_timeout_seconds: Seconds | None = None
+    """In place of the plan's."""
+    concurrency: Concurrency | None = None
+    """In place of the plan's."""

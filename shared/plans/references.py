@@ -15,17 +15,17 @@ from typing import Any, Literal
 from shared.errors import PermanentError
 from shared.plans.mistakes import shown
 
-Root = Literal["steps", "inputs", "input", "secrets", "vars"]
+Root = Literal["steps", "inputs", "input", "secrets", "vars", "row"]
 
 _TOKEN = re.compile(r"\$\$\{\{|\$\{\{(.*?)\}\}|\$\{\{", re.DOTALL)
 _STEP = re.compile(r"steps\.([A-Za-z0-9_][A-Za-z0-9_.\-]*?)\.outputs((?:\.[A-Za-z0-9_\-]+)*)")
-_VALUE = re.compile(r"(inputs|input|secrets|vars)\.([A-Za-z0-9_\-]+)((?:\.[A-Za-z0-9_\-]+)*)")
+_VALUE = re.compile(r"(inputs|input|secrets|vars|row)\.([A-Za-z0-9_\-]+)((?:\.[A-Za-z0-9_\-]+)*)")
 
 MAX_LENGTH = 1_024
 """Of one reference. Beyond it, telling a good one from a bad one could take very long."""
 SYNTAX = (
-    "write ${{ steps.NAME.outputs.KEY }}, ${{ inputs.KEY }}, ${{ input.KEY }}, ${{ vars.NAME }} or "
-    "${{ secrets.NAME }} ($${{ for a literal ${{)"
+    "write ${{ steps.NAME.outputs.KEY }}, ${{ inputs.KEY }}, ${{ input.KEY }}, ${{ row.KEY }}, ${{ vars.NAME }} or"
+    " ${{ secrets.NAME }} ($${{ for a literal ${{)"
 )
 
 
@@ -60,6 +60,7 @@ class Values:
     input: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     vars: Mapping[str, str] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(text: str) -> Reference:

@@ -6,11 +6,14 @@ from itertools import chain
 from typing import Any
 
 from shared.errors import FieldError
+from shared.plans.flow_rules import inputs_of_conditions, wrong_conditions
 from shared.plans.json_values import printable
 from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
 from shared.plans.references import BadReference, Reference, references_of
+from shared.plans.rows import columns_of, wrong_column
 from shared.plans.source_rules import source_texts
+from shared.plans.subplans import own_part
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _Text = tuple[str, str]
@@ -96,7 +99,8 @@ def topological(plan: Plan) -> list[str]:
             unmet[dependant] -= 1
             if not unmet[dependant]:
                 order.append(dependant)
-    return order
+    always = {step.name for step in plan.steps if step.always}
+    return sorted(order, key=always.__contains__)  # no other step needs a clean-up step
 
 
 def check_environment(plan: Plan, prefix: str) -> list[FieldError]:
@@ -125,11 +129,16 @@ def check_references(
     order: Sequence[str],
     *,
     inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
 ) -> list[FieldError]:
     """Each reference can be read and names something that exists before the step starts."""
     known = None if inputs is None else {*plan.inputs, *inputs}
+    columns = _columns(plan, row)
     return first(
-        chain(_plan_env(plan, prefix), _wrong_references(plan, prefix, _Before(plan, order), known))
+        chain(
+            _plan_env(plan, prefix, columns),
+            _wrong_references(plan, prefix, _Before(plan, order, columns), known),
+        )
     )
 
 
@@ -147,16 +156,39 @@ def _wrong_references(
                 yield FieldError(field, "bad_reference", error.message)
 
 
+def _columns(plan: Plan, row: Mapping[str, Any] | None) -> frozenset[str] | None:
+    """What `${{ row.x }}` may name."""
+    return columns_of(plan.data, plan.matrix) if row is None else frozenset(row)
+
+
+def check_conditions(
+    plan: Plan,
+    prefix: str,
+    order: Sequence[str],
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
+) -> list[FieldError]:
+    """Each condition can be read and looks at what exists before the step starts."""
+    if all(step.when is None for step in plan.steps):
+        return []
+    known = None if inputs is None else {*plan.inputs, *inputs}
+    before = _Before(plan, order, _columns(plan, row))
+
+    def wrong(reference: Reference, step: Step) -> tuple[str, str] | None:
+        return _wrong(reference, step, before, known, in_input=False)
+
+    return first(wrong_conditions(plan, prefix, wrong))
+
+
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
     """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
     if not inputs:
         return []
-    texts = [
-        *plan.env.values(),
-        *source_texts(plan),
-        *(text for step in plan.steps for _, text in _texts(step, "")),
-    ]
-    known = {*plan.inputs, *_inputs_in(texts)}
+    texts = [*plan.env.values(), *source_texts(plan)]
+    texts += [text for step in plan.steps for _, text in _texts(step, "")]
+    texts += [plan.concurrency.key] if plan.concurrency else []
+    known = {*plan.inputs, *_inputs_in(texts), *inputs_of_conditions(plan)}
     return first(
         FieldError(
             f"inputs.{printable(name)}",
@@ -177,23 +209,25 @@ def _inputs_in(texts: Iterable[str]) -> Iterator[str]:
         yield from (reference.name for reference in found if reference.root == "inputs")
 
 
-def _plan_env(plan: Plan, prefix: str) -> Iterator[FieldError]:
+def _plan_env(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterator[FieldError]:
     for key, text in plan.env.items():
         field = f"{prefix}env.{printable(key)}"
         try:
             for reference in references_of(text):
-                if reference.root not in {"inputs", "secrets", "vars"}:
+                if reference.root not in {"inputs", "secrets", "vars", "row"}:
                     message = (
                         "the environment of all steps may refer to inputs, vars and secrets only"
                     )
                     yield FieldError(field, "reference_order", message)
+                elif reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
+                    yield FieldError(field, *wrong)
         except BadReference as error:
             yield FieldError(field, "bad_reference", error.message)
 
 
 def _texts(step: Step, base: str) -> list[_Text]:
     """The strings of a step that hold references, with their paths."""
-    parts = (("command", step.command), ("env", step.env), ("input", step.input))
+    parts = (("command", dict(own_part(step.command))), ("env", step.env), ("input", step.input))
     return [
         (f"{base}.{name}{path}", text)
         for name, part in parts
@@ -228,8 +262,8 @@ def _wrong(
 ) -> tuple[str, str] | None:
     """The broken rule and a sentence."""
     match reference.root:
-        case "steps":
-            return before.wrong(reference.name, step.name)
+        case "steps" | "row":
+            return before.wrong(reference, step.name)
         case "inputs" if inputs is not None and reference.name not in inputs:
             known = f"; known: {', '.join(map(shown, sorted(inputs)[:20]))}" if inputs else ""
             return "unknown_input", f"there is no input '{shown(reference.name)}'{known}"
@@ -245,9 +279,12 @@ def _wrong(
 class _Before:
     """Which steps have certainly ended before another starts. Sets of steps are bits of one integer, built once."""
 
-    def __init__(self, plan: Plan, order: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, order: Sequence[str], columns: frozenset[str] | None) -> None:
+        self.columns = columns
+        """What the row of a lane has; None: nobody knows yet."""
         self._plan = plan
         self._places = {step.name: place for place, step in enumerate(plan.steps)}
+        self._owners = {step.fallback: step.name for step in plan.steps if step.fallback}
         self._ancestors: dict[str, int] = {}
         if isinstance(plan.strategy, DependencyGraph):
             for name in order:
@@ -256,12 +293,24 @@ class _Before:
                     bits |= self._ancestors[need] | 1 << self._places[need]
                 self._ancestors[name] = bits
 
-    def wrong(self, name: str, step: str) -> tuple[str, str] | None:
-        """What is wrong with `step` using the outputs of `name`."""
+    def wrong(self, reference: Reference, step: str) -> tuple[str, str] | None:
+        """What is wrong with `step` using the row, or the outputs of another step."""
+        if reference.root == "row":
+            return wrong_column(reference.name, self.columns)
+        return self._wrong_step(reference.name, step)
+
+    def _wrong_step(self, name: str, step: str) -> tuple[str, str] | None:
         if name not in self._places:
             return "unknown_step", _unknown(name, self._places)
         if name == step:
             return "reference_order", "a step cannot use its own outputs"
+        if self._stands_in(step, name) or self._is_after(self._owner(step), name):
+            return None
+        if self._owner(name) == self._owner(step):
+            return "reference_order", f"'{name}' runs after '{step}', if at all"
+        return self._wrong_order(self._owner(name), self._owner(step))
+
+    def _wrong_order(self, name: str, step: str) -> tuple[str, str] | None:
         match self._plan.strategy:
             case Serial() if self._places[name] > self._places[step]:
                 return "reference_order", f"step '{name}' runs after '{step}'"
@@ -270,3 +319,22 @@ class _Before:
             case Serial() | DependencyGraph():
                 return None
         return "reference_order", "steps of strategy 'parallel' cannot use each other's outputs"
+
+    def _owner(self, name: str) -> str:
+        """A fallback has the place of the step that it stands in for."""
+        while name in self._owners:
+            name = self._owners[name]
+        return name
+
+    def _stands_in(self, by: str, name: str) -> bool:
+        while by in self._owners:
+            by = self._owners[by]
+            if by == name:
+                return True
+        return False
+
+    def _is_after(self, name: str, other: str) -> bool:
+        """Whether it is a clean-up step that waits for every ordinary one, as `other` is."""
+        step = self._plan.steps[self._places[name]]
+        last = step.always and not step.needs and not isinstance(self._plan.strategy, Serial)
+        return last and not self._plan.steps[self._places[other]].always

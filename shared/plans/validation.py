@@ -6,6 +6,7 @@ stable word) and a sentence. The order: can it be stored, has it the right shape
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.command_types import check_commands
 from shared.plans.encrypted_fields import check_encrypted_fields
+from shared.plans.flow_rules import check_flow
 from shared.plans.json_values import (
     MAX_DEPTH,
     beyond_limits,
@@ -22,7 +24,10 @@ from shared.plans.json_values import (
 )
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
+from shared.plans.queueing import check_concurrency
+from shared.plans.rows import check_rows
 from shared.plans.rules import (
+    check_conditions,
     check_environment,
     check_graph,
     check_inputs,
@@ -31,6 +36,7 @@ from shared.plans.rules import (
     topological,
 )
 from shared.plans.source_rules import check_sources
+from shared.plans.subplans import check_subplans
 
 RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
 
@@ -61,39 +67,68 @@ def validate_submission(raw: Any) -> RunSubmission:
         errors += beyond_limits(submission.inputs, "inputs")
         errors += beyond_limits(submission.metadata, "metadata")
     errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    errors += check_concurrency(
+        submission.concurrency, "concurrency", submission.plan, submission.inputs
+    )
     if not any(error.field.startswith("inputs") for error in errors):
         errors += check_inputs(submission.plan, submission.inputs)
     _refuse(errors)
     return submission
 
 
-def validate_plan(raw: Any, *, inputs: Mapping[str, Any] | None = None) -> Plan:
-    """The plan behind `raw`. Raises InvalidRequest. Without `inputs` any input may be referred to."""
+def validate_plan(
+    raw: Any, *, inputs: Mapping[str, Any] | None = None, row: Mapping[str, Any] | None = None
+) -> Plan:
+    """The plan behind `raw`. Raises InvalidRequest. Without `inputs` any input may be referred to; `row` is what the
+    plan of a lane gets.
+    """
     text = _stored_faithfully(raw, "plan")
     plan = _parse(Plan, raw, "plan")
     errors = _beyond_limits(plan, "plan.") if may_be_beyond_limits(text) else []
-    errors += check_plan(plan, "plan.", inputs=inputs, text=text)
+    errors += check_plan(plan, "plan.", inputs=inputs, row=row, text=text)
     _refuse(errors)
     return plan
 
 
+def parsed(model: type[M], raw: Any, root: str = "") -> M:
+    """Another body as its model, by the same words. Raises InvalidRequest."""
+    _stored_faithfully(raw, "body")
+    return _parse(model, raw, root)
+
+
 def check_plan(
-    plan: Plan, prefix: str, *, inputs: Mapping[str, Any] | None = None, text: str = "${{"
+    plan: Plan,
+    prefix: str,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
+    text: str = "${{",
 ) -> list[FieldError]:
     """The rules between the fields of a plan. `text` is the plan as JSON, to see quickly what cannot be in it."""
     errors = check_names(plan, prefix)
     if errors:
         return errors
     order = topological(plan)
-    errors = check_graph(plan, prefix, order)
+    errors = check_graph(plan, prefix, order) + check_flow(plan, prefix)
     broken_graph = bool(errors)
     errors += check_commands(plan, prefix)
     errors += check_environment(plan, prefix)
+    errors += check_rows(plan.data, plan.matrix, prefix)
+    errors += check_concurrency(plan.concurrency, f"{prefix}concurrency", plan, inputs)
     errors += check_sources(plan, prefix)
     errors += check_encrypted_fields(plan, prefix)
     if "${{" in text and not broken_graph:
-        errors += check_references(plan, prefix, order, inputs=inputs)
-    return errors
+        errors += check_references(plan, prefix, order, inputs=inputs, row=row)
+    if not broken_graph:
+        errors += check_conditions(plan, prefix, order, inputs=inputs, row=row)
+    commands = ((f"{prefix}steps[{n}].command", step.command) for n, step in enumerate(plan.steps))
+    return errors + check_subplans(commands, _check_subplan)
+
+
+def _check_subplan(raw: Any, prefix: str, inputs: Mapping[str, Any]) -> list[FieldError]:
+    plan = _parse(Plan, raw, prefix)
+    errors = check_plan(plan, f"{prefix}.", inputs=inputs)
+    return [replace(e, field=f"{prefix}.{e.field}") for e in check_inputs(plan, inputs)] + errors
 
 
 def _stored_faithfully(raw: Any, name: str) -> str:
@@ -141,6 +176,11 @@ def _reserved(metadata: Mapping[str, Any]) -> Iterable[FieldError]:
 
 def _beyond_limits(plan: Plan, prefix: str) -> list[FieldError]:
     errors = beyond_limits(plan.inputs, f"{prefix}inputs")
+    if isinstance(plan.data, list):
+        for place, row in enumerate(plan.data):
+            errors += beyond_limits(row, f"{prefix}data[{place}]")
+    if plan.matrix is not None:
+        errors += beyond_limits(plan.matrix.model_dump(), f"{prefix}matrix")
     for place, step in enumerate(plan.steps):
         errors += beyond_limits(step.command, f"{prefix}steps[{place}].command")
         errors += beyond_limits(step.input, f"{prefix}steps[{place}].input")

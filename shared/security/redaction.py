@@ -53,6 +53,11 @@ class Redactor:
         self._known = _pattern(self._forms)
         self._multiline = any(b"\n" in form for form in self._forms)
 
+    @property
+    def known(self) -> frozenset[str]:
+        """The secrets that it was given, for a program of ours that masks files by itself."""
+        return self._secrets
+
     def extended(self, secrets: Iterable[str]) -> "Redactor":
         """A redactor that knows these secrets too."""
         return Redactor(self._secrets.union(secrets))
@@ -169,7 +174,7 @@ def _forms(secret: str) -> set[bytes]:
     forms = {raw}
     if len(raw) < MIN_LENGTH:
         return forms
-    for text in (quote(raw, safe=""), quote_plus(raw), json.dumps(secret)[1:-1]):
+    for text in (quote(raw, safe=""), quote(raw), quote_plus(raw), json.dumps(secret)[1:-1]):
         forms.add(text.encode())
     forms.add(json.dumps(secret, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):

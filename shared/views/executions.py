@@ -4,7 +4,7 @@ Every query carries the tenant. Transitions have the form of pending events, so 
 again from its documents: `event_of` gives, for a transition, the very event that was published (same id, same content).
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -58,8 +58,46 @@ class ExecutionSummary(View):
     started_at: Moment | None = None
     completed_at: Moment | None = None
     duration_ms: int | None = None
+    results: dict[str, int] | None = None
+    """Totals of the test cases that its steps reported: `tests, passed, failed, skipped, flaky`; null: none did."""
     rerun_of: str | None = None
+    """The execution that this one repeats, in whole or from some step on."""
+    family_id: str | None = None
+    """The first of a row of reruns; None for a run that is none."""
     parent_id: str | None = None
+    """The execution that it is a lane or a sub-plan of."""
+    app_id: int | None = None
+    app_name: str | None = None
+    sub_app_id: int | None = None
+    sub_app_name: str | None = None
+    app_version: str | None = None
+    keep: bool = False
+    """Retention leaves it alone."""
+    root_id: str | None = None
+    """The execution that somebody asked for, of which it is a part."""
+    lane: int | None = None
+    """Which row of its parent's table it runs, from 1."""
+
+
+class LaneView(ExecutionSummary):
+    """A lane in the list of its parent's lanes."""
+
+    row: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class LaneCounts(View):
+    """How many lanes of an execution stand in each status."""
+
+    total: int
+    """Rows of the table: lanes that have not been started count here only."""
+    queued: int = 0
+    running: int = 0
+    waiting: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    timed_out: int = 0
 
 
 class ExecutionView(ExecutionSummary):
@@ -78,6 +116,8 @@ class ExecutionView(ExecutionSummary):
     epoch: int = 0
     sequence: int = 0
     recoveries: int = 0
+    row: dict[str, Any] | None = None
+    """Of a lane: the values of `${{ row.x }}`."""
 
 
 class ExecutionHistory(View):
@@ -99,16 +139,21 @@ class StepHistory(View):
     transitions: list[TransitionView] = Field(default_factory=list)
 
 
-class StepView(View):
-    """One step of a run."""
+class StepState(View):
+    """How a step of a run stands."""
 
-    execution_id: str
     step_id: int
     """Place in the plan, from 1."""
     step_name: str
-    step_version: str | None = None
     status: str
     reason: str | None = None
+
+
+class StepView(StepState):
+    """One step of a run."""
+
+    execution_id: str
+    step_version: str | None = None
     started_at: Moment | None = None
     completed_at: Moment | None = None
     duration_ms: int | None = None
@@ -118,22 +163,32 @@ class StepView(View):
     exit_code: int | None = None
     signal: int | None = None
     truncated: bool = False
+    results: dict[str, Any] | None = None
+    """Totals of the test cases that it reported: `tests, passed, failed, skipped, flaky`, and the `attempt` they are
+    of; null: it reported none."""
     retry_count: int = 0
     metadata: dict[str, Any] = Field(default_factory=dict)
     """The plan's own values and `memory_usage_mb` (peak), `cpu_usage_percent` (mean)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
+    waiting_for: dict[str, Any] | None = None
+    """While it waits for something: `{kind, since, until, wake_keys, …}`."""
+    reused_from: str | None = None
+    """The execution in which it ran, when this one took its result over."""
     encrypted_fields: list[str] = Field(default_factory=list)
     """Where in input and output there is something that only callers with the role `decrypt` see."""
 
 
-def settled(step: StepView, run: ExecutionSummary) -> StepView:
+S = TypeVar("S", bound=StepState)
+
+
+def settled(step: S, run: ExecutionSummary) -> S:
     """The step as it stands once its run has ended without an owner (cancelled while queued, workers lost, expired):
     nobody writes it any more, so what never began was skipped, and what was running ended with the run.
     """
     if run.status not in FINAL or step.status not in ("pending", "running"):
         return step
     status = "skipped" if step.status == "pending" else run.status
-    return step.model_copy(update={"status": status, "reason": run.reason})
+    return step.model_copy(update={"status": status, "reason": run.reason, "waiting_for": None})
 
 
 class LogView(View):

@@ -10,7 +10,7 @@ from shared import crash
 from shared.errors import NotFound, StorageUnavailable
 from shared.mongo.client import Document, translated
 from shared.work.desk import Desk
-from shared.work.pipelines import Stage, cancelled, literal
+from shared.work.pipelines import Stage, cancelled, literal, woken
 from shared.work.ports import FINAL
 
 ROUNDS = 20
@@ -23,8 +23,11 @@ class Cancelling:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def cancel(self, id_: str, *, tenant: str, by: str, reason: str | None) -> str:
-        mark = {"by": by, "reason": reason}
+    async def cancel(
+        self, id_: str, *, tenant: str, by: str, reason: str | None, code: str | None = None
+    ) -> str:
+        """`code` becomes the reason of the item's end in place of `cancelled`."""
+        mark = {"by": by, "reason": reason, **({"code": code} if code else {})}
         who = {"_id": id_, "tenant": tenant}
         async with translated():
             for _ in range(ROUNDS):
@@ -32,6 +35,7 @@ class Cancelling:
                     await self._end_queued(who, mark)
                     or await self._mark_running(who, mark)
                     or await self._leave_tombstone(who, mark)
+                    or await self._queue_marked(who, mark)
                 )
                 if found is not None:
                     return found
@@ -40,7 +44,7 @@ class Cancelling:
     async def _end_queued(self, who: Document, mark: Mapping[str, Any]) -> str | None:
         crash.point("cancel.before_update")
         result = await self._desk.items.update_one(
-            {**who, "status": {"$in": ["queued", "waiting"]}},
+            {**who, "status": {"$in": ["queued", "waiting"]}, "told_of_cancel": {"$ne": True}},
             cancelled(self._desk.queue, _stamped(mark)),
         )
         crash.point("cancel.after_update")
@@ -49,6 +53,23 @@ class Cancelling:
         crash.point("cancel.after_end")
         self._desk.outbox.replay([who["_id"]])
         return "cancelled"
+
+    async def _queue_marked(self, who: Document, mark: Mapping[str, Any]) -> str | None:
+        """What it waits for goes on elsewhere: an owner ends that, and then the item."""
+        told = {**who, "told_of_cancel": True}
+        stamped = _stamped(mark)
+        marked = {"$set": {"cancel": {"$ifNull": ["$cancel", stamped]}, "updated_at": "$$NOW"}}
+        changes: Mapping[str, list[Stage]] = {
+            "waiting": woken(self._desk.queue, reason="cancelled", cancel=stamped),
+            "queued": [marked],
+        }
+        for status, change in changes.items():
+            result = await self._desk.items.update_one({**told, "status": status}, change)
+            crash.point("cancel.after_marked")
+            if result.matched_count:
+                self._desk.outbox.replay([who["_id"]])
+                return "marked"
+        return None
 
     async def _mark_running(self, who: Document, mark: Mapping[str, Any]) -> str | None:
         result = await self._desk.items.update_one(

@@ -36,6 +36,13 @@ class Queue:
     started: str | None = None
     requeued: str | None = None
     finished: str | None = None
+    waiting: str | None = None
+    wakes: str | None = None
+    """Collection of what items may wait for; None: they never wait."""
+    lines: str | None = None
+    """Collection of the lines in which tenants wait by turns; None: who is more urgent or older comes first."""
+    slots: str | None = None
+    """Collection of concurrency keys; None: items of this queue have none."""
     lease_seconds: float = 60.0
     """How long an item stays with a worker that says nothing."""
     margin_seconds: float = 5.0

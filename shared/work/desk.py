@@ -1,7 +1,7 @@
 """What the parts of the queue share: where it lies, who we are, what we hold."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from shared.mongo.outbox import Outbox
 from shared.mongo.streams import Outgoing
 from shared.work.descriptor import Queue
 from shared.work.events import Sequencer, from_document
+from shared.work.labels import Abilities
 from shared.work.ports import Claim
 from shared.work.server_clock import ServerClock
 
@@ -49,6 +50,13 @@ class Desk:
     announced: dict[str, None] = field(default_factory=dict)
     """Items that this process added lately: their first event is on its way already."""
 
+    abilities: Abilities = field(default_factory=Abilities)
+    """What this worker may take."""
+    ready: Callable[[], None] = lambda: None
+    """Told when something that was blocked may be claimed."""
+
+    paused: bool = False
+    """Nothing new is claimed; what was inserted as started is still handed out."""
     ending: set[str] = field(default_factory=set)
     """Items whose last change is on its way: what the database says of them may be older or newer than `held`."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from shared import crash
 from shared.clock import milliseconds_between
 from shared.mongo.changes import Change, Emission
+from shared.mongo.client import translated
 from shared.mongo.group_commit import LostGuard
 from shared.work.desk import Desk
 from shared.work.items import FINAL_FIELDS
@@ -49,18 +50,35 @@ class Ending:
         return status
 
     async def give_back(self, claim: Claim, *, sequence: int | None, reason: str) -> None:
-        desk = self._desk
-        number, prev = self._number(claim, sequence)
-        set_ = {"status": "queued", "lease": None, "sequence": number}
-        event = self._event(
-            desk.queue.requeued, number, prev, {"status": "queued", "reason": reason}
+        crash.point("give_back.before_submit")
+        await self.put_down(
+            claim,
+            {"status": "queued"},
+            sequence=sequence,
+            event=self._desk.queue.requeued,
+            data={"reason": reason},
         )
+        crash.point("give_back.after_submit")
+
+    async def put_down(
+        self,
+        claim: Claim,
+        values: Mapping[str, Any],
+        *,
+        sequence: int | None,
+        event: str | None,
+        data: Mapping[str, Any],
+    ) -> str:
+        """Let go of an item that has not ended; returns the status that was written, which may be `cancelled`."""
+        number, prev = self._number(claim, sequence)
+        set_ = {**values, "lease": None, "sequence": number}
+        told = self._event(event, number, prev, {"status": values["status"], **data})
         try:
-            crash.point("give_back.before_submit")
-            await self._submit(claim, set_, {"cancel": None}, event, number=number, needs=())
-            crash.point("give_back.after_submit")
+            await self._submit(claim, set_, {"cancel": None}, told, number=number, needs=())
         except LostGuard:
             await self._cancel(claim, {"error": None}, place=(number, prev), data=None, needs=())
+            return "cancelled"
+        return str(values["status"])
 
     async def _cancel(
         self,
@@ -75,12 +93,19 @@ class Ending:
         again: with a fresh one, the event would name one before it that nobody ever sees.
         """
         self._desk.outbox.expect(claim.id, place[0])
-        values = {**values, "status": "cancelled", "reason": "cancelled"}
+        reason = await self._reason_of_cancel(claim)
+        values = {**values, "status": "cancelled", "reason": reason}
         guard = {"cancel": {"$ne": None}}
         try:
             await self._end(claim, values, guard, place=place, data=data, needs=needs)
         except LostGuard:
             raise self._lost(claim) from None
+
+    async def _reason_of_cancel(self, claim: Claim) -> str:
+        async with translated():
+            found = await self._desk.items.find_one({"_id": claim.id}, {"cancel": 1})
+        mark = (found or {}).get("cancel") or {}
+        return str(mark.get("code") or "cancelled")
 
     async def _end(
         self,
@@ -103,6 +128,8 @@ class Ending:
             "duration_ms": milliseconds_between(started_at, now),
             "sequence": number,
         }
+        if claim.document.get("parent_id"):
+            set_["untold"] = True
         known = {name: set_[name] for name in FINAL_FIELDS}
         event = self._event(self._desk.queue.finished, number, prev, {**known, **(data or {})})
         await self._submit(claim, set_, guard, event, number=number, needs=needs)

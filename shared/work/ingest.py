@@ -35,10 +35,13 @@ from shared.mongo.client import (
     primary_of,
     translated,
 )
-from shared.work import items
+from shared.work import fairness, items
 from shared.work.claims import Claims
 from shared.work.desk import Desk
+from shared.work.labels import pool_of
+from shared.work.lines import Lines
 from shared.work.ports import FINAL, Added, NewItem
+from shared.work.slots import Slots
 
 DUPLICATE_KEY = 11000
 _OF_CHILD = {"tenant": 1, "content_hash": 1}
@@ -48,9 +51,11 @@ _KNOWN = {"tenant": 1, "content_hash": 1, "batch": 1, "tombstone": 1, "cancel": 
 class Ingest:
     """Adds items for one worker."""
 
-    def __init__(self, desk: Desk, claims: Claims) -> None:
+    def __init__(self, desk: Desk, claims: Claims, lines: Lines, slots: Slots) -> None:
         self._desk = desk
         self._claims = claims
+        self._lines = lines
+        self._slots = slots
 
     async def add(self, batch: Sequence[NewItem], *, start: int) -> list[Added]:
         first: dict[str, NewItem] = {}
@@ -82,7 +87,7 @@ class Ingest:
             token = new_id()
             unknown = [item for item in fresh if item.id not in known]
             # Documents are made, and refused, before anything is written.
-            documents = self._documents(unknown, token, self._room(start) if may_start else 0)
+            documents = await self._documents(unknown, token, self._room(start) if may_start else 0)
             encoded = [_encode({**document, "batch": token}) for document in documents]
             primary = primary_of(self._desk.database)
             crash.point("ingest.before_children")
@@ -96,6 +101,8 @@ class Ingest:
         for id_ in buried:
             outcome[id_] = await self._bury(new[id_])
         await self._remove_children([new[id_] for id_ in new if outcome[id_] is Added.CONFLICT])
+        there = [item for item in fresh if outcome[item.id] is Added.INSERTED]
+        await self._slots.replace([*again, *there])
         return outcome
 
     async def _find(self, ids: Iterable[str]) -> dict[str, Document]:
@@ -105,27 +112,40 @@ class Ingest:
 
     async def _may_start(self, start: int) -> bool:
         """Nothing may overtake what is queued; and a lease needs the server's time."""
-        return start > 0 and self._desk.clock.measured and await self._claims.is_empty()
+        desk = self._desk
+        may = start > 0 and desk.clock.measured and not desk.paused
+        return may and await self._claims.is_empty()
 
     def _room(self, start: int) -> int:
         """Slots that nobody is about to fill: more runs than there are would hold leases that nobody prolongs."""
         desk = self._desk
         return max(0, start - len(desk.started) - desk.starting - desk.taking)
 
-    def _documents(self, fresh: Sequence[NewItem], token: str, start: int) -> list[Document]:
-        """In rank order, the first `start` of them already claimed."""
+    async def _documents(self, fresh: Sequence[NewItem], token: str, start: int) -> list[Document]:
+        """In rank order, the first `start` of them already claimed. Those that must wait take turns."""
         desk = self._desk
+        plain = [item for item in fresh if self._is_plain(item)] if start else []
+        at_once = {item.id for item in fairness.first(plain, start)}
+        ranks = await self._lines.ranks([item for item in fresh if item.id not in at_once])
         now = desk.clock.now()
         documents = [
-            items.queued_document(desk.queue, item, at=now, place=place)
+            items.queued_document(desk.queue, item, at=now, place=place, rank=ranks.get(item.id))
             for place, item in enumerate(fresh)
         ]
         documents.sort(key=lambda document: document["rank"])
         until = now + timedelta(seconds=desk.queue.lease_seconds)
         lease = {"owner": desk.owner, "token": token, "until": until}
-        for document in [document for document in documents if not document["keys"]][:start]:
-            items.start(document, desk.queue, at=now, lease=lease)
+        for document in documents:
+            if document["_id"] in at_once:
+                items.start(document, desk.queue, at=now, lease=lease)
         return documents
+
+    def _is_plain(self, item: NewItem) -> bool:
+        """It may begin with its insertion: there is no key to take, and this worker may take it."""
+        pool = pool_of(item.requires)
+        return (
+            item.hold is None and pool is None and self._desk.abilities.may_take(item.tenant, pool)
+        )
 
     async def _insert_children(
         self, fresh: Sequence[NewItem], *, durable: bool = True

@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.work.descriptor import Queue
 from shared.work.events import to_document
+from shared.work.labels import pool_of
 from shared.work.ports import NewItem, PendingEvent, first_sequence
 
 HIGHEST_PRIORITY = 100
@@ -25,6 +26,10 @@ _BLANK: Mapping[str, Any] = {
     "wake_at": None,
     "wake_keys": [],
     "blocked_on": None,
+    "hold": None,
+    "requires": [],
+    "pool": None,
+    "start_by": None,
     "keys": [],
     "labels": {},
     "started_at": None,
@@ -39,8 +44,10 @@ def rank_of(priority: int, at: datetime, place: int) -> int:
     return ((HIGHEST_PRIORITY - priority) << _TIME_BITS) | (milliseconds << 10) | (place & 0x3FF)
 
 
-def queued_document(queue: Queue, item: NewItem, *, at: datetime, place: int) -> dict[str, Any]:
-    """The item as `queued`, with its first event."""
+def queued_document(
+    queue: Queue, item: NewItem, *, at: datetime, place: int, rank: int | None = None
+) -> dict[str, Any]:
+    """The item as `queued`, with its first event. Without a `rank`: by priority, then by age."""
     document = {
         "_id": item.id,
         "tenant": item.tenant,
@@ -49,7 +56,12 @@ def queued_document(queue: Queue, item: NewItem, *, at: datetime, place: int) ->
         **item.fields,
         "status": "queued",
         "priority": item.priority,
-        "rank": rank_of(item.priority, at, place),
+        "rank": rank_of(item.priority, at, place) if rank is None else rank,
+        "requires": sorted(set(item.requires)),
+        "pool": pool_of(item.requires),
+        "keys": [item.hold.key] if item.hold else [],
+        "hold": item.hold and item.hold.to_document(),
+        "start_by": item.start_by,
         "epoch": 0,
         "sequence": 0,
         "events": [],
@@ -66,7 +78,13 @@ def start(
     document: dict[str, Any], queue: Queue, *, at: datetime, lease: Mapping[str, Any]
 ) -> None:
     """Make a queued document one that is claimed from the beginning."""
-    document |= {"status": "running", "epoch": 1, "lease": dict(lease), "started_at": at}
+    document |= {
+        "status": "running",
+        "epoch": 1,
+        "lease": dict(lease),
+        "started_at": at,
+        "start_by": None,
+    }
     announce(document, queue.started, at=at, data={"status": "running"})
 
 

@@ -16,6 +16,9 @@ _NEW_EPOCH = {"$add": ["$epoch", 1]}
 _FIRST_SEQUENCE = {"$multiply": ["$epoch", 1 << SEQUENCE_BITS]}
 
 
+_AWAKE: Stage = {"wake_at": None, "wake_keys": [], "heard": [], "unlooked": False}
+
+
 def literal(value: Any) -> dict[str, Any]:
     return {"$literal": value}
 
@@ -37,6 +40,9 @@ def claimed(queue: Queue, *, owner: str, token: str) -> list[Stage]:
         "lease": lease,
         "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
         "updated_at": "$$NOW",
+        "blocked_on": None,
+        "start_by": None,
+        "told_of_cancel": False,
     }
     return [{"$set": change}, {"$set": _announced(queue.started, {"status": "$status"})}]
 
@@ -66,8 +72,39 @@ def cancelled(queue: Queue, mark: Stage) -> list[Stage]:
         "lease": None,
         "updated_at": "$$NOW",
         "cancel": mark,
+        **_AWAKE,
     }
     return [{"$set": change}, *_closed(queue, "cancelled")]
+
+
+def woken(queue: Queue, *, reason: str, cancel: Stage | None = None) -> list[Stage]:
+    """From waiting to queued; with `cancel` to be ended by whoever claims it."""
+    waited = {"$subtract": ["$$NOW", {"$ifNull": ["$waiting_since", "$$NOW"]}]}
+    change: Stage = {
+        "status": "queued",
+        "epoch": _NEW_EPOCH,
+        "updated_at": "$$NOW",
+        "waited_ms": {"$add": [{"$ifNull": ["$waited_ms", 0]}, waited]},
+        "waiting_since": None,
+        "rested": _NEW_EPOCH,
+        **_AWAKE,
+    }
+    if cancel is not None:
+        change["cancel"] = cancel
+    said = {"status": "$status", "reason": literal(reason)}
+    return [{"$set": change}, {"$set": _announced(queue.requeued, said)}]
+
+
+def never_started(queue: Queue, status: str, reason: str) -> list[Stage]:
+    """From queued to an end that is not a cancel: nobody has worked on it, and nobody will."""
+    change = {
+        "status": status,
+        "epoch": _NEW_EPOCH,
+        "lease": None,
+        "blocked_on": None,
+        "updated_at": "$$NOW",
+    }
+    return [{"$set": change}, *_closed(queue, reason)]
 
 
 def _closed(queue: Queue, reason: str) -> list[Stage]:
@@ -77,13 +114,17 @@ def _closed(queue: Queue, reason: str) -> list[Stage]:
         "reason": {
             "$switch": {
                 "branches": [
-                    {"case": {"$eq": ["$status", "cancelled"]}, "then": "cancelled"},
+                    {
+                        "case": {"$eq": ["$status", "cancelled"]},
+                        "then": {"$ifNull": ["$cancel.code", "cancelled"]},
+                    },
                     {"case": final, "then": literal(reason)},
                 ],
                 "default": None,
             }
         },
         "completed_at": {"$cond": [final, "$$NOW", None]},
+        "untold": {"$and": [final, {"$gt": ["$parent_id", None]}]},
         "duration_ms": {"$cond": [final, {"$subtract": ["$$NOW", "$started_at"]}, None]},
     }
     open_data = {"status": "$status", "reason": literal(reason)}

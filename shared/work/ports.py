@@ -15,15 +15,28 @@ queue beside the service's own:
     events[]                        not yet on Kafka: {sequence, prev, type, at, data}
     transitions[]                   the last 256 of them, published or not
     applied[]                       the last 16 change ids
-    parent_id, root_id, lane, rerun_of, wake_at, wake_keys, blocked_on, keys, labels
+    parent_id, root_id, lane, rerun_of, keys, labels
+    requires[], pool                labels that its worker must have, and their name as one
+    hold{key,limit,on_conflict}     the concurrency key that it works under
+    blocked_on                      the slot of that key while it is busy: nobody claims it
+    start_by                        until when it must have started; None once it has
+    wake_at, wake_keys, heard       while it waits: until when, for which wakes, and which of them it knows already
+    waiting_since, waited_ms        since when it waits; how long it has waited before
+    told_of_cancel                  it is claimed although a cancel mark stands there
+    unlooked                        it waits, and nobody has looked yet for a wake that came first
+    rested                          epoch under which it was queued again after it had waited
+    untold                          it has a parent, has ended, and the parent may not know
     created_at, updated_at, started_at, completed_at, duration_ms
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
+
+from shared.work.holding import Hold
 
 SEQUENCE_BITS = 32
 FINAL = ("completed", "failed", "cancelled", "timed_out")
@@ -61,6 +74,12 @@ class NewItem:
     fields: Mapping[str, Any]
     priority: int = 0
     children: Sequence[Mapping[str, Any]] = ()
+    requires: Sequence[str] = ()
+    """Labels that its worker must have."""
+    hold: Hold | None = None
+    """The concurrency key that it works under."""
+    start_by: datetime | None = None
+    """If it has not started by then it ends as `timed_out(waiting_timeout)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +117,31 @@ class PendingEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Something that somebody waits for has happened. A later one of the same key takes the place of an earlier one."""
+
+    key: str
+    """Unique within a tenant."""
+    id: str
+    """The same however often it is told."""
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
 class LostLease(Exception):
     """The change was refused because this process no longer owns the item."""
+
+
+class Listener(Protocol):
+    """Somebody in this process who waits for wakes."""
+
+    rung: asyncio.Event
+    heard: frozenset[str]
+    """Ids of wakes that ring no more."""
+
+    def close(self) -> None:
+        """Nobody listens any more: from here on a wake has to find the item in the database."""
+        ...
 
 
 class Work(Protocol):
@@ -141,12 +183,78 @@ class Work(Protocol):
         """Put the item back at once (shutdown, no room). Cancelled instead when a cancel mark stands there."""
         ...
 
+    async def wait(
+        self,
+        claim: Claim,
+        *,
+        wake_at: datetime,
+        wake_keys: Sequence[str] = (),
+        heard: Sequence[str] = (),
+        sequence: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        told_of_cancel: bool = False,
+    ) -> str:
+        """Put the item aside until `wake_at`, or until a wake of one of `wake_keys` comes, or has come, whose id is not
+        in `heard`. It has neither lease nor slot meanwhile, and is queued again after. Returns `waiting`, `queued` when
+        it was woken at once, or `cancelled` when a cancel mark stood there. Raises LostLease.
+
+        A cancel ends the item at once; with `told_of_cancel` it queues it, marked, so that an owner may end what goes
+        on elsewhere.
+        """
+        ...
+
     async def cancel(self, id: str, *, tenant: str, by: str, reason: str | None) -> str:
-        """Mark or end the item: returns `cancelled` (was queued or waiting), `marked` (is running: its owner ends it),
+        """Mark or end the item: returns `cancelled` (was queued or waiting), `marked` (its owner ends it, now or soon),
         `tombstone` (not there yet: it will be cancelled when it comes) or the final status that it already has.
         """
         ...
 
     async def recover(self) -> int:
-        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many."""
+        """Requeue items whose lease has run out, `failed(lost_worker)` after three; returns how many. Keys that nobody
+        holds any more become free.
+        """
+        ...
+
+    async def expire(self) -> int:
+        """End items that had to have started by now as `timed_out(waiting_timeout)`; returns how many."""
+        ...
+
+
+class Wakes(Protocol):
+    """Wakes of the items of one queue. What was told stays for a week, so that it may come before anybody waits for it;
+    every item hears it at least once, and says by its id that it has.
+    """
+
+    async def wake(
+        self,
+        key: str,
+        *,
+        tenant: str,
+        payload: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        first: bool = False,
+    ) -> None:
+        """Durable when it returns; may be told any number of times under one `id`. With `first` the earliest wake of
+        the key stands, else the latest.
+        """
+        ...
+
+    async def find(self, keys: Collection[str], *, tenant: str) -> list[Wake]:
+        """Those of `keys` that have been told."""
+        ...
+
+    def listen(
+        self, keys: Collection[str], *, tenant: str, heard: Collection[str] = ()
+    ) -> Listener:
+        """Learn within a second of wakes of `keys` while the item stays here."""
+        ...
+
+    async def sweep(self) -> int:
+        """Queue again what has waited until its time, and make up for wakes that were stored and not applied; returns
+        how many were woken. Every replica does so now and then.
+        """
+        ...
+
+    def tell(self, key: str, *, tenant: str) -> bool:
+        """Ring for who listens in this process; False when nobody does, who then has to be woken durably."""
         ...

@@ -28,6 +28,7 @@ PLACES = {
     "uvicorn": ("shared/web", "sandbox/virtuoso"),
     "structlog": ("shared", "services", "sandbox"),
     "typer": ("cli",),
+    "playwright": ("services/executor/programs/browser",),
 }
 """Driver → where it may be imported; `*` stands for any service."""
 

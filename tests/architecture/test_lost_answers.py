@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.integration.mongo.test_lost_answers import CASES
+from tests.integration.work.test_keys_lost_answers import QUEUEING
 from tests.promises.lost_answers.executor_writes import EXECUTOR
 from tests.promises.lost_answers.test_extractor import EXTRACTOR
 from tests.promises.lost_answers.test_gateway import GATEWAY
@@ -16,7 +17,7 @@ WRITES = {
     *("find_one_and_update", "find_one_and_replace", "find_one_and_delete"),
 }
 KNOWN = {write.at for chain in (EXECUTOR, GATEWAY, EXTRACTOR) for write in chain} | {
-    place for places in CASES.values() for place in places
+    place for cases in (CASES, QUEUEING) for places in cases.values() for place in places
 }
 
 

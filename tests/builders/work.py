@@ -11,12 +11,13 @@ from shared.ids import new_id
 from shared.mongo.indexes import CollectionSpec, Index, apply
 from shared.work.descriptor import Queue
 from shared.work.events import event_id
-from shared.work.indexes import CHILD_INDEXES, WORK_INDEXES
+from shared.work.indexes import CHILD_INDEXES, WAIT_INDEXES, WAKES_INDEXES, WORK_INDEXES
 from shared.work.ports import NewItem, PendingEvent
 from shared.work.queue import WorkParts, build_work
 
 COLLECTIONS = (
-    CollectionSpec("jobs", WORK_INDEXES),
+    CollectionSpec("jobs", (*WORK_INDEXES, *WAIT_INDEXES)),
+    CollectionSpec("wakes", WAKES_INDEXES),
     CollectionSpec("job_steps", (*CHILD_INDEXES, Index([("execution_id", 1)]))),
 )
 
@@ -92,6 +93,10 @@ def queue(**changes: Any) -> Queue:
         "started": "run.started",
         "requeued": "run.requeued",
         "finished": "run.finished",
+        "waiting": "run.waiting",
+        "wakes": "wakes",
+        "lines": "tenant_queues",
+        "slots": "slots",
         **changes,
     }
     return Queue(**values)

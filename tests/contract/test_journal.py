@@ -4,11 +4,14 @@ import pytest
 
 from services.executor.bootstrap import work_queue
 from services.executor.documents import new_run
+from services.executor.junit.cases import ReportedCase
 from services.executor.models import LogLines, RunEnd, StepEnd
 from services.executor.repository import COLLECTIONS, MongoJournals
 from services.executor.settings import ExecutorGroup
 from shared.clock import SystemClock
 from shared.mongo.indexes import apply
+from shared.views import cases as views
+from shared.views.cases import CaseView
 from shared.work.ports import LostLease
 from shared.work.queue import build_work
 from tests.builders.runs import a_plan, a_run_requested, a_step
@@ -122,7 +125,7 @@ async def test_steps_end_and_are_read_back(side):
     await journal.step_finished(
         1, journal.attempt(1), StepEnd("completed", output={"$v": {"a.b": 1}})
     )
-    await journal.step_finished(2, None, StepEnd("skipped", "not_run"))
+    await journal.step_finished(2, None, StepEnd("skipped", "run_stopped"))
     assert await side.statuses() == {"a": "completed", "b": "skipped"}
     assert await journal.finish(RunEnd("completed")) == "completed"
 
@@ -184,7 +187,7 @@ async def attempts_of(database, name):
 async def test_a_try_is_on_record_once_when_a_cancel_ends_the_wait_for_the_next(
     on_mongo, mongo_database
 ):
-    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    journal, failed = on_mongo.journal, StepEnd("failed", "nonzero_exit")
     await journal.open(NAMES)
     for step in (1, 2):
         await journal.step_started(step, "1.1", durable=True)
@@ -197,7 +200,7 @@ async def test_a_try_is_on_record_once_when_a_cancel_ends_the_wait_for_the_next(
 
 
 async def test_a_worker_lost_between_two_tries_has_lost_none(on_mongo, mongo_database):
-    journal, failed = on_mongo.journal, StepEnd("failed", "exit_code")
+    journal, failed = on_mongo.journal, StepEnd("failed", "nonzero_exit")
     await journal.open(NAMES)
     await journal.step_started(1, "1.1", durable=True)
     await journal.step_retrying(1, "1.1", failed, 1.0)
@@ -242,3 +245,51 @@ async def test_events_go_out_in_order_one_per_change(mongo_database):
         assert complete.steps == {"completed": 2}
     finally:
         await side.stop()
+
+
+CASES = [
+    ReportedCase("adds", "shop.Cart", "unit", duration_ms=1.5),
+    ReportedCase("b", status="failed"),
+]
+COUNTED = {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+
+
+async def test_test_cases_are_stored_once_and_counted_in_step_and_run(on_mongo, mongo_database):
+    journal = on_mongo.journal
+    await journal.open(NAMES)
+    for step in (1, 2):
+        await journal.step_started(step, "1.1", durable=False)
+        await journal.cases(step, "1.1", CASES)
+        await journal.cases(step, "1.1", CASES)  # an answer was lost
+        await journal.step_finished(step, "1.1", StepEnd("completed", results=COUNTED))
+    await journal.finish(RunEnd("completed"))
+    found = [CaseView.from_document(one) async for one in mongo_database[views.CASES].find({})]
+    assert sorted((one.step_id, one.number, one.name) for one in found) == [
+        (1, 1, "adds"),
+        (1, 2, "b"),
+        (2, 1, "adds"),
+        (2, 2, "b"),
+    ]
+    step = await mongo_database.execution_steps.find_one({"step_id": 1})
+    assert step["results"] == COUNTED | {"attempt": "1.1"}
+    run = await mongo_database.executions.find_one({})
+    assert run["results"]["tests"] == 4
+    assert run["results"]["failed"] == 2
+
+
+async def test_another_owner_goes_on_counting(on_mongo, mongo_database):
+    journal = on_mongo.journal
+    await journal.open(NAMES)
+    await journal.step_started(1, "1.1", durable=False)
+    await journal.cases(1, "1.1", CASES)
+    await journal.step_finished(1, "1.1", StepEnd("completed", results=COUNTED))
+    await journal.step_started(2, "1.1", durable=True)
+    await journal.cases(2, "1.1", CASES)
+    await on_mongo.take_away()
+    await on_mongo.second.step_started(2, "2.1", durable=False)
+    await on_mongo.second.cases(2, "2.1", CASES[:1])
+    one = COUNTED | {"tests": 1, "failed": 0}
+    await on_mongo.second.step_finished(2, "2.1", StepEnd("completed", results=one))
+    await on_mongo.second.finish(RunEnd("completed"))
+    run = await mongo_database.executions.find_one({})
+    assert run["results"] == {"tests": 3, "passed": 2, "failed": 1, "skipped": 0, "flaky": 0}

@@ -2,93 +2,13 @@
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from shared.errors import NotFound
-from shared.mongo.indexes import apply
-from shared.work.memory import MemoryStore, MemoryWork
-from shared.work.ports import Added, Claim, LostLease, Work
-from shared.work.queue import build_work
-from tests.builders.work import COLLECTIONS, Remembering, item, queue
-
-
-@dataclass
-class Bench:
-    """Workers at one queue, whichever kind it is."""
-
-    kind: str
-    database: Any
-    publisher: Remembering = field(default_factory=Remembering)
-    store: MemoryStore = field(default_factory=MemoryStore)
-    parts: list[Any] = field(default_factory=list)
-
-    async def worker(self, owner: str = "one", **changes: Any) -> Work:
-        described = queue(**changes)
-        if self.kind == "memory":
-            work = MemoryWork(described, owner=owner, store=self.store, publisher=self.publisher)
-            self.parts.append(work)
-            return work
-        await apply(self.database, COLLECTIONS)
-        built = build_work(self.database, described, publisher=self.publisher, owner=owner)
-        for part in built.resources:
-            await part.start()
-            self.parts.append(part)
-        return built.work
-
-    async def document(self, id: str) -> dict[str, Any]:
-        if self.kind == "memory":
-            return self.store.items[id]
-        return await self.database.jobs.find_one({"_id": id})
-
-    async def children(self) -> int:
-        if self.kind == "memory":
-            return len(self.store.children)
-        return await self.database.job_steps.count_documents({})
-
-    async def published(self, job: str, count: int) -> list[str]:
-        for _ in range(200):
-            if len(self.publisher.of(job)) >= count:
-                break
-            await asyncio.sleep(0.02)
-        return self.publisher.types(job)
-
-
-@asynccontextmanager
-async def _bench(kind: str, request: pytest.FixtureRequest):
-    database = None
-    if kind == "mongo":
-        database = request.getfixturevalue("mongo_database")
-    bench = Bench(kind, database)
-    yield bench
-    for part in reversed(bench.parts):
-        await part.stop()
-
-
-@pytest.fixture
-async def memory_bench(request):
-    async with _bench("memory", request) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def mongo_bench(mongo_database, request):
-    async with _bench("mongo", request) as bench:
-        yield bench
-
-
-@pytest.fixture(params=["memory", "mongo"])
-def bench(request):
-    return request.getfixturevalue(f"{request.param}_bench")
-
-
-async def one(bench: Bench, work: Work) -> Claim:
-    assert await work.add([item()]) == [Added.INSERTED]
-    (claim,) = await work.claim(5)
-    return claim
+from shared.work.ports import Added, LostLease
+from tests.builders.queues import one
+from tests.builders.work import item
 
 
 async def test_an_item_is_added_once_with_its_children(bench):

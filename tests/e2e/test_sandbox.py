@@ -44,6 +44,8 @@ def test_the_platform_ends_whole_and_finds_its_runs_again(platform, tmp_path):
     platform.up()
     done = platform.json("run", "examples/01-dag/plan.yaml", "--follow", "--input", "orders=10")
     assert done["status"] == "completed"
+    goal = platform.json("run", "examples/24-virtuoso/plan.yaml", "--follow")
+    assert goal["status"] == "completed", goal
     stuck = platform.json("run", str(plan))["execution_id"]
     until(lambda: sleepers(mark))
     # Ctrl-C while a step runs that ignores SIGTERM

@@ -2,7 +2,16 @@
 
 from collections import defaultdict
 
-from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    RunEnd,
+    RunWait,
+    Sample,
+    StepEnd,
+    StepRecord,
+    WaitingFor,
+)
 from shared.work.ports import LostLease
 
 
@@ -16,8 +25,12 @@ class FakeJournal:
         self.artifacts: list[Artifact] = []
         self.samples: list[Sample] = []
         self.resolved: list[dict] = []
+        self.reported: dict[tuple[int, str], list] = {}
         self.ended: RunEnd | None = None
         self.lost = False
+        self.memories: dict[int, tuple] = {}
+        self.waiting_for: dict[int, WaitingFor | None] = {}
+        self.put_aside: RunWait | None = None
 
     def of(self, _claim):
         return self
@@ -33,7 +46,17 @@ class FakeJournal:
         self._check()
         self.story.append(("started", self.names[step_id - 1], attempt, durable))
 
-    async def step_retrying(self, step_id, attempt, end, delay):
+    async def step_remembers(self, step_id, attempt, memory, waiting_for):
+        self._check()
+        self.memories[step_id] = (attempt, memory)
+        self.waiting_for[step_id] = waiting_for
+
+    async def wait(self, wait):
+        self._check()
+        self.put_aside = wait
+        return "waiting"
+
+    async def step_retrying(self, step_id, attempt, end, delay, *, durable=False):
         self._check()
         self.story.append(("retrying", self.names[step_id - 1], attempt, end.reason))
 
@@ -53,6 +76,9 @@ class FakeJournal:
     async def sources(self, records):
         self._check()
         self.resolved = list(records)
+
+    async def cases(self, step_id, attempt, cases):
+        self.reported[step_id, attempt] = list(cases)
 
     async def sample(self, sample):
         self.samples.append(sample)

@@ -290,7 +290,7 @@ async def test_openapi_names_every_route_with_an_example_of_its_body(offline):
         for operation in operations.values()
         if "requestBody" in operation
     ]
-    assert len(bodies) == 6
+    assert len(bodies) == 17
     for body in bodies:
         content = body["content"]["application/json"]
         assert content["example"]

@@ -34,6 +34,23 @@ async def sent(sender, event, count=1):
     return [event.model_validate_json(value) for value in await eventually(enough)]
 
 
+async def test_a_run_is_kept_and_released(gateway, sender):
+    queued = (await gateway.submit(a_run())).json()["execution_id"]
+    fresh, kept = await store(
+        gateway, "executions", an_execution(status="running"), an_execution(keep=True)
+    )
+    early = await gateway.client.put(f"/v1/executions/{queued}/keep")
+    assert (early.status_code, early.json()["code"]) == (409, "in_progress")
+    for method, run_id in (("PUT", fresh), ("DELETE", kept), ("PUT", kept), ("DELETE", fresh)):
+        answer = await gateway.client.request(method, f"/v1/executions/{run_id}/keep")
+        assert answer.status_code == 202, answer.text
+    events = await sent(sender, RunControl, 2)
+    told = [(one.execution_id, one.action) for one in events]
+    assert told == [(fresh, "keep"), (kept, "release")], "what is so already needs no event"
+    unknown = await gateway.client.put("/v1/executions/nowhere/keep")
+    assert unknown.status_code == 404
+
+
 async def test_cancel_of_a_queued_and_of_a_running_run(gateway, sender):
     queued = (await gateway.submit(a_run())).json()["execution_id"]
     (running_id,) = await store(gateway, "executions", an_execution(status="running"))

@@ -15,9 +15,13 @@ import httpx
 import psutil
 
 from sandbox.module import Module
+from shared.ids import new_id
 from shared.work.ports import FINAL
 from tests.builders.runs import a_step
 from tests.promises.platform import Platform, check_invariants
+
+LAST_TRIES_SECONDS = 30
+"""How long callers go on after the end, for what they have no answer to yet."""
 
 
 def shell(command: str, name: str = "one", **more: Any) -> dict[str, Any]:
@@ -26,7 +30,11 @@ def shell(command: str, name: str = "one", **more: Any) -> dict[str, Any]:
 
 
 class Load:
-    """Callers that submit one run after the other; only a 202 counts as accepted."""
+    """Callers that submit one run after the other; only a 202 counts as accepted.
+
+    A caller that got no answer, or a 503, may have been heard all the same: it says the same again, under one key, until
+    it is accepted.
+    """
 
     def __init__(self, it: Platform, *steps: dict[str, Any], callers: int = 3) -> None:
         self.accepted: list[str] = []
@@ -34,6 +42,7 @@ class Load:
         self._it = it
         self._body = {"plan": {"name": "load", "steps": list(steps) or [a_step()]}}
         self._stopping = threading.Event()
+        self._stopped_at: float | None = None
         self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
 
     def __enter__(self) -> "Load":
@@ -42,6 +51,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stopped_at = time.monotonic()
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -57,15 +67,26 @@ class Load:
 
     def _call(self) -> None:
         while not self._stopping.wait(0.1):
-            try:
-                with self._it.client() as client:
-                    answer = client.post("/v1/executions", json=self._body)
-            except httpx.HTTPError as error:  # the gateway is being restarted
-                self.answers[type(error).__name__] += 1
-                continue
-            self.answers[str(answer.status_code)] += 1
-            if answer.status_code == 202:
-                self.accepted.append(answer.json()["execution_id"])
+            key = new_id()
+            while not self._submit(key) and not self._stopped_for(LAST_TRIES_SECONDS):
+                time.sleep(0.1)
+
+    def _submit(self, key: str) -> bool:
+        try:
+            with self._it.client() as client:
+                headers = {"Idempotency-Key": key}
+                answer = client.post("/v1/executions", json=self._body, headers=headers)
+        except httpx.HTTPError as error:  # the gateway is being restarted
+            self.answers[type(error).__name__] += 1
+            return False
+        self.answers[str(answer.status_code)] += 1
+        if answer.status_code != 202:
+            return False
+        self.accepted.append(answer.json()["execution_id"])
+        return True
+
+    def _stopped_for(self, seconds: float) -> bool:
+        return self._stopped_at is not None and time.monotonic() > self._stopped_at + seconds
 
 
 class Watch:

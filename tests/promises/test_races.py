@@ -269,7 +269,7 @@ def test_a_cancel_ends_the_wait_for_the_next_try(cadenza, tmp_path, rng):
     """Retries wait for seconds; a cancel in the middle of the wait, or at its very end, starts no further try."""
     cadenza.service("gateway")
     cadenza.service("executor", EXECUTOR__RUN_SLOTS="40")
-    retry = {"max_attempts": 5, "initial_delay_seconds": 0.6, "factor": 1}
+    retry = {"max_attempts": 30, "initial_delay_seconds": 0.6, "factor": 1}
     ids, files = [], []
     for number in range(30):
         file = tmp_path / f"tries-{number}"
@@ -285,7 +285,7 @@ def test_a_cancel_ends_the_wait_for_the_next_try(cadenza, tmp_path, rng):
     assert {document["status"] for document in documents} == {"cancelled"}
     for document, file in zip(documents, files, strict=True):
         tries = file.read_text().splitlines()
-        assert len(tries) < 5
+        assert len(tries) < 30
         assert float(tries[-1]) < document["completed_at"].timestamp() + 0.5
         first, second = cadenza.steps(document["_id"])
         assert first["status"] in ("failed", "cancelled")

@@ -24,7 +24,9 @@ def test_kill_9_of_the_executor_in_the_middle_of_a_step(cadenza, tmp_path):
         shell(f"echo $$ >> {pidfile}; sleep 4", "long"),
         shell("echo done", "after"),
     )
-    cadenza.until(pidfile.exists, what="the step to start")
+    cadenza.until(
+        lambda: pidfile.exists() and bool(pidfile.read_text().strip()), what="the step to start"
+    )
     orphan = int(pidfile.read_text().split()[0])
     os.kill(first.pid, signal.SIGKILL)
     second = cadenza.service("executor")
@@ -54,7 +56,9 @@ def test_a_restarted_executor_goes_on_without_waiting_for_its_predecessors_lease
     execution_id = cadenza.submit(
         shell(f"echo $$ >> {pidfile}; [ $(wc -l < {pidfile}) -gt 1 ] || sleep 300", "long")
     )
-    cadenza.until(pidfile.exists, what="the step to start")
+    cadenza.until(
+        lambda: pidfile.exists() and bool(pidfile.read_text().strip()), what="the step to start"
+    )
     os.kill(first.pid, signal.SIGKILL)
     cadenza.service("executor", **leases)
     assert not alive(int(pidfile.read_text().split()[0]))

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.executor.commands.children import ChildRuns
 from services.executor.commands.outcome import Outcome, Suspended, completed, failed
 from services.executor.commands.reach import Reach
 from services.executor.processes.model import Limits, LogSink, OnSample
@@ -88,8 +89,18 @@ class CommandContext:
     on_sample: OnSample | None = None
     reach: Reach = field(default_factory=Reach)
     remember: Remember = forget
+    heard: Sequence[Mapping[str, Any]] = ()
+    """While a try is resumed: what the wakes that it has not heard before have brought. A wake may be heard twice."""
+    tenant: str | None = None
+    """Whose run it is; None where there are no tenants."""
     key: str | None = None
     """Names this step of this run, the same in every try: an idempotency key for what is asked of others."""
+    attempt: str | None = None
+    """Names the try within the step; one that is resumed keeps its name."""
+    children: ChildRuns | None = None
+    """Child executions of this step; None: there can be none here."""
+    repeatable: bool = True
+    """False: what may have had an effect is not asked for again (the step's `idempotent: false`)."""
 
     async def run_process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -107,8 +118,17 @@ class Command(ABC, Generic[P]):
     type: ClassVar[str]
     uses_files: ClassVar[bool] = True
     """False: it needs no working directory, and none is made for it."""
+    patient: ClassVar[bool] = False
+    """True: without a timeout of its own the step may take as long as it likes, for it mostly waits."""
+    internal: ClassVar[bool] = False
+    """True: the platform makes such steps, no plan may name the type."""
     params: builtins.type[P]
     """The model of its arguments."""
+
+    @classmethod
+    def details(cls) -> str:
+        """What its reference page says after the arguments, as Markdown."""
+        return ""
 
     @abstractmethod
     async def run(self, params: P, ctx: CommandContext) -> Outcome | Suspended: ...

@@ -11,10 +11,7 @@ StepStatus = Literal["completed", "failed", "timed_out", "cancelled"]
 class Outcome:
     """The end of one try.
 
-    `reason` is a stable word: `exit_code, signal, timeout, cancelled, program_missing, not_executable,
-    working_dir_missing, start_failed, script_missing, invalid_arguments, invalid_output`; None when all went well.
-    Beside a command's own: `encryption_missing, secret_unreadable, not_found` (a secret or variable) of a step,
-    `source_failed, source_missing, source_too_large, unsafe_archive, decryption_failed` of a run.
+    `reason` is a stable word out of `reasons.py`; None when all went well.
     """
 
     status: StepStatus
@@ -50,6 +47,12 @@ class Suspended:
     """To look again at the latest, even if no wake is heard: more than 0."""
     wake_keys: tuple[str, ...] = ()
     """What to be woken by, such as `seven_ps/<id of the job>`; unique within a tenant."""
+    linger_seconds: float = 0.0
+    """How long it is worth to keep the run's place although nothing of it runs, because a wake may come at once."""
+    told_of_cancel: bool = False
+    """True: it is resumed when the run is cancelled, to end what goes on elsewhere; else the run just ends."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it waits for, for people: shown with the step as `waiting_for`."""
 
 
 def completed(outputs: Mapping[str, Any] | None = None) -> Outcome:

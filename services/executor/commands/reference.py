@@ -7,6 +7,7 @@ python -m services.executor.commands.reference --check    say what is out of dat
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def page(command: Command[Any]) -> str:
         "",
         (model.__doc__ or "").strip(),
         "",
-        (command.__doc__ or "").strip(),
+        cleandoc(command.__doc__ or ""),
     ]
     lines += ["", "| argument | type | default | meaning |", "|---|---|---|---|"]
     properties = schema(command)["properties"]
@@ -42,12 +43,14 @@ def page(command: Command[Any]) -> str:
         default = "required" if field.is_required() else f"`{_default(properties[name])}`"
         meaning = " ".join((field.description or "").split())
         lines.append(f"| `{name}` | {_type(properties[name])} | {default} | {meaning} |")
+    if details := command.details():
+        lines += ["", details]
     return "\n".join([*lines, ""])
 
 
 def files() -> dict[Path, str]:
     """Everything that is generated, by path from the root of the repository."""
-    commands = list(build_registry())
+    commands = [command for command in build_registry() if not command.internal]
     schemas = {command.type: schema(command) for command in commands}
     out = {SCHEMAS: json.dumps(schemas, indent=2, ensure_ascii=False) + "\n"}
     out |= {PAGES / f"{command.type}.md": page(command) for command in commands}
@@ -95,6 +98,8 @@ def _without_titles(value: Any) -> Any:
 def _type(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
+    if "$ref" in field:
+        return "object"
     if "anyOf" in field:
         return " or ".join(_type(option) for option in field["anyOf"])
     if field.get("type") == "array":

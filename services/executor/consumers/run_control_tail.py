@@ -22,12 +22,15 @@ def build(executor: Executor, intake: Intake) -> Callable[[Record], None]:
     acting: set[asyncio.Task[None]] = set()
 
     def hear(record: Record) -> None:
-        if not executor.is_running((record.key or b"").decode(errors="replace")):
+        key = (record.key or b"").decode(errors="replace")
+        if not executor.is_running(key) and not executor.below(key):
             return
         try:
             request = decode(record, RunControl)
         except InvalidMessage:
             return  # the group's consumer puts it on the dead-letter topic
+        if request.action != "cancel":
+            return  # there is no hurry
         task = asyncio.create_task(_act(executor, intake, request))
         acting.add(task)
         task.add_done_callback(acting.discard)
@@ -41,7 +44,9 @@ async def _act(executor: Executor, intake: Intake, request: RunControl) -> None:
     except TransientError as error:
         log.warning("run.cancel_deferred", execution_id=request.execution_id, error=error.message)
         return  # the group's consumer goes on trying; the next renewal sees its mark
+    mark = {"by": request.requested_by, "reason": request.reason}
     if outcome == "marked":
-        executor.cancel(
-            request.execution_id, {"by": request.requested_by, "reason": request.reason}
-        )
+        executor.cancel(request.execution_id, mark)
+    if request.action == "cancel":
+        for child in executor.below(request.execution_id):
+            executor.cancel(child, mark)

@@ -4,7 +4,7 @@ See `engine.py` for the API, `examples/02-library` for a program that uses it.
 """
 
 from services.executor.library.config import ExecutionConfig
-from services.executor.library.dispatch import EventHandler
+from services.executor.library.dispatch import EventHandler, HandlerCounts
 from services.executor.library.engine import ExecutionEngine
 from services.executor.library.errors import (
     CommandFailed,
@@ -36,12 +36,14 @@ from services.executor.library.events import (
     Stdout,
 )
 from services.executor.library.handlers import (
+    BufferedHandler,
     ConsoleHandler,
     FilteredHandler,
     JsonLinesHandler,
     MetricsHandler,
     MultiHandler,
     RecordingHandler,
+    WebhookHandler,
 )
 from services.executor.library.models import (
     DependencyGraphStrategy,
@@ -58,6 +60,7 @@ from services.executor.library.models import (
 )
 
 __all__ = [
+    "BufferedHandler",
     "Cancelled",
     "CommandFailed",
     "Completed",
@@ -81,6 +84,7 @@ __all__ = [
     "ExecutionTimedOut",
     "Failed",
     "FilteredHandler",
+    "HandlerCounts",
     "InvalidCommand",
     "InvalidPlan",
     "InvalidWorkingDir",
@@ -103,4 +107,5 @@ __all__ = [
     "Stdout",
     "TimeoutTooLarge",
     "ValidationFailed",
+    "WebhookHandler",
 ]

@@ -1,11 +1,13 @@
 """Everything that is refused before anything starts, as typed errors."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from services.executor.commands.aws_cli import INSTALL, AwsCliParams
 from services.executor.commands.base import Command
 from services.executor.commands.script import ScriptParams
 from services.executor.library.config import ExecutionConfig
@@ -70,6 +72,8 @@ def check_request(
         path = Path(request.working_dir or ".", params.path)
         if not path.is_file():
             raise ScriptNotFound(f"{prefix}command.path", f"there is no script '{params.path}'")
+    if isinstance(params, AwsCliParams) and shutil.which("aws") is None:
+        raise InvalidCommand(f"{prefix}command.type", f"there is no `aws` program: {INSTALL}")
 
 
 def plan_of(plan: ExecutionPlan) -> Plan:

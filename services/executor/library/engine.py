@@ -17,7 +17,7 @@ from services.executor.commands.base import Command
 from services.executor.commands.registry import build_registry
 from services.executor.library.checks import check_request, plan_of, read
 from services.executor.library.config import ExecutionConfig
-from services.executor.library.dispatch import AnyEvent, Dispatcher, HandlerLike
+from services.executor.library.dispatch import AnyEvent, Dispatcher, HandlerCounts, HandlerLike
 from services.executor.library.errors import ExecutionNotFound, NotFinished, NotRunning
 from services.executor.library.logs import LogFile
 from services.executor.library.models import (
@@ -61,6 +61,11 @@ class ExecutionEngine:
         """Add a handler; each hears everything from here on."""
         self._dispatchers.append(Dispatcher(handler))
         return self
+
+    @property
+    def handler_counts(self) -> list[HandlerCounts]:
+        """How often each handler raised, and what it was too slow for."""
+        return [dispatcher.counts for dispatcher in self._dispatchers]
 
     async def execute(self, request: ExecutionRequest | Mapping[str, Any]) -> str:
         """Start a command in the background; its id. Raises a ValidationFailed or LogUnavailable."""

@@ -3,12 +3,16 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+from urllib.request import Request, urlopen
 
-from services.executor.library.dispatch import AnyEvent, HandlerLike
+from services.executor.library.dispatch import AnyEvent, Dispatcher, HandlerCounts, HandlerLike
 from services.executor.library.events import Cancelled, Completed, Failed, Progress, Stderr, Stdout
+from shared.errors import ConfigurationError
+
+CLOSE_SECONDS = 2.0
 
 
 class ConsoleHandler:
@@ -77,6 +81,31 @@ class MetricsHandler:
                 self.cancelled += 1
 
 
+class WebhookHandler:
+    """Posts each failure (timeouts are failures) as JSON to an address; what is not answered with 2xx is counted."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(f"the webhook's address must be http or https, not '{url}'")
+        self._url = url
+        self._headers = {"content-type": "application/json", **(headers or {})}
+        self._timeout = timeout_seconds
+
+    def on_event(self, event: AnyEvent) -> None:
+        if not isinstance(event, Failed):
+            return
+        body = event.model_dump_json(exclude_none=True).encode()
+        request = Request(self._url, body, self._headers, method="POST")  # noqa: S310 - see above
+        with urlopen(request, timeout=self._timeout):  # noqa: S310
+            pass
+
+
 class FilteredHandler:
     """Passes on the events for which `wanted` is true."""
 
@@ -88,21 +117,95 @@ class FilteredHandler:
         if self._wanted(event):
             await _call(self._handler, event)
 
+    async def close(self) -> None:
+        if (close := getattr(self._handler, "close", None)) is not None:
+            await _call_plainly(close)
+
 
 class MultiHandler:
-    """Passes each event to several handlers at the same time; one that raises does not disturb the others."""
+    """Passes each event to several handlers. Each has a queue of its own: one that raises or hangs does not disturb the
+    others.
+    """
 
     def __init__(self, *handlers: HandlerLike) -> None:
-        self._handlers = handlers
+        self._dispatchers = [Dispatcher(handler) for handler in handlers]
 
     async def on_event(self, event: AnyEvent) -> None:
-        await asyncio.gather(*(_call(h, event) for h in self._handlers), return_exceptions=True)
+        for dispatcher in self._dispatchers:
+            dispatcher.send(event)
+
+    @property
+    def counts(self) -> list[HandlerCounts]:
+        """Of each handler."""
+        return [dispatcher.counts for dispatcher in self._dispatchers]
+
+    @property
+    def errors(self) -> int:
+        return sum(one.errors for one in self.counts)
+
+    @property
+    def dropped(self) -> int:
+        return sum(one.dropped for one in self.counts)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(one.close(CLOSE_SECONDS) for one in self._dispatchers))
+
+
+class BufferedHandler:
+    """Hands events on in lists: when `size` have come together, `seconds` after the first, and at the end."""
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[AnyEvent]], Any],
+        *,
+        size: int = 100,
+        seconds: float = 1.0,
+    ) -> None:
+        self._flush = flush
+        self._size = size
+        self._seconds = seconds
+        self._waiting: list[AnyEvent] = []
+        self._turn = asyncio.Lock()
+        self._timer: asyncio.Task[None] | None = None
+        self.errors = 0
+        """Of lists that were handed on by the clock; others are counted by whoever sends."""
+
+    async def on_event(self, event: AnyEvent) -> None:
+        self._waiting.append(event)
+        if len(self._waiting) >= self._size:
+            await self._hand_on()
+        elif self._timer is None:
+            self._timer = asyncio.create_task(self._later())
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._hand_on()
+
+    async def _later(self) -> None:
+        await asyncio.sleep(self._seconds)
+        self._timer = None
+        try:
+            await self._hand_on()
+        except Exception:  # noqa: BLE001 - whatever it raises is its own affair
+            self.errors += 1
+
+    async def _hand_on(self) -> None:
+        """One list after the other; what fails is not handed on again."""
+        async with self._turn:
+            events, self._waiting = self._waiting, []
+            if events:
+                await _call_plainly(self._flush, events)
 
 
 async def _call(handler: HandlerLike, event: AnyEvent) -> None:
-    """A plain handler runs in a thread: it may block."""
-    call = getattr(handler, "on_event", None) or handler
+    await _call_plainly(getattr(handler, "on_event", None) or handler, event)
+
+
+async def _call_plainly(call: Any, *arguments: Any) -> None:
+    """What is not async runs in a thread: it may block."""
     if inspect.iscoroutinefunction(call):
-        await call(event)
+        await call(*arguments)
     else:
-        await asyncio.to_thread(call, event)  # type: ignore[arg-type]
+        await asyncio.to_thread(call, *arguments)

@@ -145,7 +145,7 @@ class ExecutionResult(Part):
 
     @property
     def reason(self) -> str | None:
-        """Stable word for why it did not complete (`exit_code`, `signal`, `program_missing`, …)."""
+        """Stable word for why it did not complete (`nonzero_exit`, `signal`, `program_missing`, …)."""
         return self._reason
 
     @property
@@ -172,7 +172,7 @@ class ExecutionResult(Part):
                 raise ExecutionTimedOut(self.error)
             case "cancelled", _:
                 raise ExecutionCancelled(self.error)
-            case _, "exit_code" | "signal" | None:
+            case _, "nonzero_exit" | "signal" | None:
                 raise CommandFailed(self.error, exit_code=self.exit_code)
         raise SpawnFailed(self.error)
 

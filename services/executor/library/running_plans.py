@@ -68,7 +68,7 @@ class PlanRun:
     def _end_skipped(self) -> None:
         for skip in self._schedule.skipped():
             place = int(skip.step.name)
-            self._runs[place].end(Outcome("cancelled", "skipped", f"skipped: {skip.reason}"), 0.0)
+            self._runs[place].end(Outcome("cancelled", skip.code, f"skipped: {skip.reason}"), 0.0)
             self._progress(place)
 
     def _progress(self, place: int) -> None:

@@ -22,12 +22,16 @@ class Limits:
 
     output_bytes: int = 10 * MIB
     memory_mb: int | None = None
-    """Address space of each process. Never for browsers: they reserve far more than they use."""
+    """Address space of each process, and memory held by all of them together."""
     cpu_seconds: int | None = None
     open_files: int | None = None
     file_size_mb: int | None = None
     processes: int | None = None
     """Counts per user id and does not bind root."""
+    address_space: bool = True
+    """False: `memory_mb` counts only what is held in memory, by all processes together (browsers)."""
+    output_fails: bool = False
+    """More output than is kept ends the process, as `failed(output_limit)`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,19 @@ that threw its environment away is told by the mark in its limits (`marks.py`).
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.executor.processes.environment import OWNER
 from services.executor.processes.marks import carrying, is_abandoned
-from services.executor.processes.table import ProcessRow, environments, read_row, snapshot
+from services.executor.processes.table import (
+    PROC,
+    ProcessRow,
+    environments,
+    read_row,
+    snapshot,
+)
 from shared.ids import new_id
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -54,7 +61,9 @@ def orphans() -> list[ProcessRow]:
     prefix = f"{OWNER}=".encode()
     found: dict[int, ProcessRow] = {}
     left = [
-        row for row, entries in environments() if any(_is_gone(entry, prefix) for entry in entries)
+        row
+        for row, entries in environments()
+        if any(_is_gone(entry, prefix) for entry in entries) and _in_our_space(row.pid)
     ]
     left += [
         table.rows[pid]
@@ -70,6 +79,14 @@ def orphans() -> list[ProcessRow]:
 
 def _is_gone(entry: bytes, prefix: bytes) -> bool:
     return entry.startswith(prefix) and is_gone(entry[len(prefix) :].decode("utf-8", "replace"))
+
+
+def _in_our_space(pid: int) -> bool:
+    """False for a process of a container below us: the process ids in its marks are not the ones that we see."""
+    try:
+        return (PROC / str(pid) / "ns/pid").readlink() == (PROC / "self/ns/pid").readlink()
+    except OSError:
+        return sys.platform != "linux"
 
 
 def _ancestors(pid: int) -> Iterator[int]:

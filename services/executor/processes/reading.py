@@ -27,6 +27,8 @@ PIECE_BYTES = 65_536
 """A longer line is handed on in pieces of this size."""
 AFTER_STOP_BYTES = MIB
 """What is read after `stop` at most: the pipe may hold some, and a left-over process may go on writing."""
+TAIL_BYTES = 4096
+"""What is remembered of the end, to tell why a process ended."""
 
 
 class PipeReader:
@@ -123,8 +125,16 @@ class OutputPump:
     """Moves one stream from the pipe to the sink."""
 
     def __init__(
-        self, descriptor: int, stream: Stream, *, sink: LogSink, redactor: Redactor, cap: int
+        self,
+        descriptor: int,
+        stream: Stream,
+        *,
+        sink: LogSink,
+        redactor: Redactor,
+        cap: int,
+        too_much: Callable[[], None] | None = None,
     ) -> None:
+        """`too_much` is called when there is more than is kept."""
         self._reader = PipeReader(descriptor)
         self._stream = stream
         self._sink = sink
@@ -132,7 +142,10 @@ class OutputPump:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._room = cap
         self._rest = b""
+        self._too_much = too_much
         self.truncated = False
+        self.tail = b""
+        """The end of what was kept, masked."""
 
     async def run(self) -> None:
         """Until the stream ends; then the last, incomplete line."""
@@ -140,7 +153,11 @@ class OutputPump:
             await self._take(data)
         if self._room:
             await self._hand_on(self._masked.flush(), final=True)
-        elif await self._reader.skip_rest():
+            return
+        if self._too_much is not None and (self.truncated or await self._reader.read()):
+            self.truncated = True
+            self._too_much()
+        if await self._reader.skip_rest():
             self.truncated = True
 
     def stop(self) -> None:
@@ -160,6 +177,7 @@ class OutputPump:
 
     async def _hand_on(self, data: bytes, *, final: bool) -> None:
         """Whole lines as they come, at most 64 KiB at a time; the incomplete rest when it is too long or the last."""
+        self.tail = (self.tail + data)[-TAIL_BYTES:]
         data = self._rest + data
         while len(data) >= PIECE_BYTES:
             cut = data.rfind(b"\n", 0, PIECE_BYTES) + 1 or PIECE_BYTES

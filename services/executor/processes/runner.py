@@ -10,17 +10,20 @@ import contextlib
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from services.executor.commands.base import CommandContext
 from services.executor.commands.outcome import Outcome, StepStatus, failed
 from services.executor.processes.ending import ProcessTree
 from services.executor.processes.leftovers import Leftovers
+from services.executor.processes.memory import kernel_kills
 from services.executor.processes.model import ProcessSpec
 from services.executor.processes.outputs import InvalidOutput, read_outputs
 from services.executor.processes.reading import OutputPump
 from services.executor.processes.sampling import Sampler, Watch
 from services.executor.processes.spawning import Child, Exit, StartFailed, spawn
+from services.executor.processes.verdict import Evidence, verdict, was_killed
 
 DRAIN_SECONDS = 0.5
 """How long output may still come after the process has ended."""
@@ -75,11 +78,17 @@ class LocalProcessRunner:
         await self._leftovers.end_run(run)
 
     async def _follow(self, child: Child, tree: ProcessTree, ctx: CommandContext) -> Outcome:
-        pumps = _pumps(child, ctx)
+        breach: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        pumps = _pumps(child, ctx, breach)
         reading = [asyncio.ensure_future(pump.run()) for pump in pumps]
-        watch = self._sampler.watch(tree, ctx.on_sample)
+        watch = self._sampler.watch(
+            tree,
+            ctx.on_sample,
+            memory_mb=ctx.limits.memory_mb,
+            too_much=partial(_tell, breach, "oom"),
+        )
         try:
-            stopped_by = await self._wait(child, tree, ctx, reading)
+            stopped_by = await self._wait(child, tree, ctx, reading, breach)
             end = await _exit_of(child)
             await self._drain_output(tree, pumps, reading)
         finally:
@@ -93,7 +102,14 @@ class LocalProcessRunner:
             await asyncio.gather(*reading, watch.close(), return_exceptions=True)
             for pump in pumps:
                 pump.close()
-        return _outcome(end, stopped_by, pumps, watch, ctx)
+        evidence = Evidence(
+            limits=ctx.limits,
+            stopped_by=stopped_by,
+            last_words=pumps[1].tail,
+            peak_memory_mb=watch.peak_memory_mb,
+            killed_by_kernel=was_killed(end) and kernel_kills() > watch.kills_before,
+        )
+        return _outcome(end, evidence, pumps, watch, ctx)
 
     async def _wait(
         self,
@@ -101,16 +117,20 @@ class LocalProcessRunner:
         tree: ProcessTree,
         ctx: CommandContext,
         reading: Sequence["asyncio.Future[None]"],
+        breach: "asyncio.Future[str]",
     ) -> str | None:
-        """Until the process ends by itself (None), or is ended for `timeout` or `cancelled`."""
+        """Until the process ends by itself (None), or is ended for `timeout`, `cancelled` or a limit."""
         cancelled = asyncio.ensure_future(ctx.cancel.wait())
         try:
-            broken = await _first_of(child, cancelled, ctx.deadline, reading)
+            broken = await _first_of(child, (cancelled, breach), ctx.deadline, reading)
             if child.exited.done():
-                return None
-            await tree.end(self._grace if broken is None else 0)
+                return breach.result() if breach.done() else None
+            beyond = breach.done() and not ctx.cancel.is_set()
+            await tree.end(0 if beyond or broken is not None else self._grace)
             if broken is not None:
                 raise broken
+            if beyond:
+                return breach.result()
             return "cancelled" if ctx.cancel.is_set() else "timeout"
         finally:
             cancelled.cancel()
@@ -131,24 +151,38 @@ class LocalProcessRunner:
         await asyncio.gather(*reading)
 
 
-def _pumps(child: Child, ctx: CommandContext) -> tuple[OutputPump, OutputPump]:
+def _pumps(
+    child: Child, ctx: CommandContext, breach: "asyncio.Future[str]"
+) -> tuple[OutputPump, OutputPump]:
     cap = ctx.limits.output_bytes
+    full = partial(_tell, breach, "output_limit") if ctx.limits.output_fails else None
     return (
-        OutputPump(child.stdout, "stdout", sink=ctx.emit, redactor=ctx.redactor, cap=cap),
-        OutputPump(child.stderr, "stderr", sink=ctx.emit, redactor=ctx.redactor, cap=cap),
+        OutputPump(
+            child.stdout, "stdout", sink=ctx.emit, redactor=ctx.redactor, cap=cap, too_much=full
+        ),
+        OutputPump(
+            child.stderr, "stderr", sink=ctx.emit, redactor=ctx.redactor, cap=cap, too_much=full
+        ),
     )
+
+
+def _tell(breach: "asyncio.Future[str]", reason: str) -> None:
+    """The first limit that is passed is the reason."""
+    if not breach.done():
+        breach.set_result(reason)
 
 
 async def _first_of(
     child: Child,
-    cancelled: "asyncio.Future[Literal[True]]",
+    marks: Sequence["asyncio.Future[Any]"],
     deadline: float | None,
     reading: Sequence["asyncio.Future[None]"],
 ) -> BaseException | None:
-    """Wait for the exit, the cancel or the deadline. An error of the log sink comes back: output must not be lost."""
+    """Wait for the exit, a mark or the deadline. An error of the log sink comes back: output must not be lost."""
     news = asyncio.Event()  # one waiter for all: a stream that is closed early is no news
     child.exited.add_done_callback(lambda _: news.set())
-    cancelled.add_done_callback(lambda _: news.set())
+    for mark in marks:
+        mark.add_done_callback(lambda _: news.set())
     for stream in reading:
         stream.add_done_callback(lambda ended: news.set() if _error_of(ended) else None)
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -170,12 +204,12 @@ async def _exit_of(child: Child) -> Exit:
 
 def _outcome(
     end: Exit,
-    stopped_by: str | None,
+    evidence: Evidence,
     pumps: Sequence[OutputPump],
     watch: Watch,
     ctx: CommandContext,
 ) -> Outcome:
-    status, reason, error = _verdict(end, stopped_by)
+    status, reason, error = verdict(end, evidence)
     outputs: Mapping[str, Any] = {}
     if ctx.output_file is not None:
         try:
@@ -195,25 +229,3 @@ def _outcome(
         peak_memory_mb=watch.peak_memory_mb,
         mean_cpu_percent=watch.mean_cpu_percent(end.cpu_seconds),
     )
-
-
-def _verdict(end: Exit, stopped_by: str | None) -> tuple[StepStatus, str | None, str | None]:
-    match stopped_by, end:
-        case "timeout", _:
-            return "timed_out", "timeout", "the time limit has passed"
-        case "cancelled", _:
-            return "cancelled", "cancelled", "cancelled while running"
-        case _, Exit(code=0):
-            return "completed", None, None
-        case _, Exit(code=int(code)):
-            return "failed", "exit_code", f"ended with exit code {code}"
-        case _, Exit(signal=int(number)):
-            return "failed", "signal", f"ended by signal {number} ({_name(number)})"
-    return "failed", "start_failed", "its exit status was taken by somebody else"
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -89,8 +89,9 @@ def _with_limits(spec: ProcessSpec, limits: Limits) -> Sequence[str]:
     lines = [
         f"ulimit {flag} {value}"
         for flag, value in (
-            ("-v", limits.memory_mb and limits.memory_mb * MIB // kib),
-            ("-t", limits.cpu_seconds),
+            ("-v", _address_space(limits, kib)),
+            ("-S -t", limits.cpu_seconds),  # SIGXCPU, by which the end is told from others
+            ("-H -t", limits.cpu_seconds and limits.cpu_seconds + 1),  # SIGKILL
             ("-n", limits.open_files),
             ("-f", limits.file_size_mb and limits.file_size_mb * MIB // blocks),
         )
@@ -104,6 +105,12 @@ def _with_limits(spec: ProcessSpec, limits: Limits) -> Sequence[str]:
         return spec.argv
     program = _found(spec)
     return ["/bin/sh", "-c", " && ".join([*lines, 'exec "$@"']), "sh", program, *spec.argv[1:]]
+
+
+def _address_space(limits: Limits, unit: int) -> int | None:
+    if limits.memory_mb is None or not limits.address_space:
+        return None
+    return limits.memory_mb * MIB // unit
 
 
 def _found(spec: ProcessSpec) -> str:

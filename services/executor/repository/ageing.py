@@ -1,14 +1,24 @@
 """Implements `services.executor.retention.Records`.
 
 Run ids are UUIDv7, so their order is the order of acceptance, and no index of its own is needed. An id of another kind
-(of a request that somebody else put on the topic) counts by what it spells.
+(of a request that somebody else put on the topic) is looked at when what it spells is old enough, and goes only when
+the run is.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, STEPS, SWEEPS
+from services.executor.repository.borrowing import held_by_others
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    CASES,
+    EXECUTIONS,
+    LOGS,
+    STEPS,
+    SWEEPS,
+)
 from services.executor.retention import Run
 from shared.ids import uuid7
 from shared.mongo.client import Database, translated
@@ -28,12 +38,27 @@ class MongoRecords:
     async def runs_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         async with translated():
             cursor = self._database[EXECUTIONS].find(
-                {"_id": {"$gt": after, "$lt": _first_id(moment)}, **_ENDED}, {"stored_plan": 1}
+                {"_id": {"$gt": after, "$lt": _first_id(moment)}, **_ended(moment)},
+                {"stored_plan": 1},
             )
             found = [document async for document in cursor.sort("_id", 1).limit(limit)]
             artifacts = await self._artifacts_of([document["_id"] for document in found])
+            held = await held_by_others(self._database, artifacts)
+        if found and len(held) == len(found):
+            return await self.runs_before(moment, after=found[-1]["_id"], limit=limit)
         plans = {d["_id"]: [d["stored_plan"]["uri"]] for d in found if d.get("stored_plan")}
-        return [Run(d["_id"], artifacts[d["_id"]] + plans.get(d["_id"], [])) for d in found]
+        ids = [document["_id"] for document in found if document["_id"] not in held]
+        return [Run(id_, artifacts[id_] + plans.get(id_, [])) for id_ in ids]
+
+    async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
+        query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **_ENDED}
+        async with translated():
+            cursor = self._database[EXECUTIONS].find(
+                {**query, "created_at": {"$lt": moment}}, {"_id": 1}
+            )
+            ids = [document["_id"] async for document in cursor.sort("_id", 1).limit(limit)]
+            artifacts = await self._artifacts_of(ids)
+        return [Run(id_, artifacts[id_]) for id_ in ids]
 
     async def with_steps_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         async with translated():
@@ -45,12 +70,16 @@ class MongoRecords:
         async with translated():
             ids = await self._ended_with(ARTIFACTS, moment, after, limit)
             artifacts = await self._artifacts_of(ids)
-        return [Run(id_, artifacts[id_]) for id_ in ids]
+            held = await held_by_others(self._database, artifacts)
+        if ids and len(held) == len(ids):
+            return await self.with_artifacts_before(moment, after=ids[-1], limit=limit)
+        return [Run(id_, artifacts[id_]) for id_ in ids if id_ not in held]
 
     async def remove_artifacts(self, runs: Sequence[str]) -> None:
         await self._remove(ARTIFACTS, runs)
 
     async def remove_steps(self, runs: Sequence[str]) -> None:
+        await self._remove(CASES, runs)
         await self._remove(LOGS, runs)
         await self._remove(STEPS, runs)
 
@@ -80,7 +109,7 @@ class MongoRecords:
         """Ended runs that have something in `collection`, in order; goes on past those that have not ended."""
         while ids := await self._runs_with(collection, moment, after, limit):
             ended = await self._database[EXECUTIONS].distinct(
-                "_id", {"_id": {"$in": ids}, **_ENDED}
+                "_id", {"_id": {"$in": ids}, **_ended(moment)}
             )
             if ended:
                 return sorted(ended)
@@ -113,6 +142,11 @@ class MongoRecords:
     async def _remove(self, collection: str, runs: Sequence[str]) -> None:
         async with translated():
             await self._database[collection].delete_many({"execution_id": {"$in": list(runs)}})
+
+
+def _ended(moment: datetime) -> dict[str, Any]:
+    """Of a run that began to exist before `moment`, whatever its id spells."""
+    return {**_ENDED, "created_at": {"$not": {"$gte": moment}}}
 
 
 def _first_id(moment: datetime) -> str:

@@ -8,35 +8,54 @@ twice is the exception: its mark is durable before its effect.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
 
 from services.executor.documents import step_id_of
-from services.executor.models import Artifact, LogLines, RunEnd, Sample, StepEnd, StepRecord
-from services.executor.repository.collections import ARTIFACTS, EXECUTIONS, LOGS, METRICS, STEPS
+from services.executor.junit.cases import ReportedCase, added
+from services.executor.models import (
+    Artifact,
+    LogLines,
+    RunEnd,
+    RunWait,
+    Sample,
+    StepEnd,
+    StepMemory,
+    StepRecord,
+    WaitingFor,
+)
+from services.executor.repository.cases import CaseStore
+from services.executor.repository.collections import (
+    ARTIFACTS,
+    EXECUTIONS,
+    LOGS,
+    METRICS,
+    STEPS,
+)
 from services.executor.repository.records import (
     artifact_document,
     finished_fields,
+    is_open,
+    log_document,
+    log_event,
+    memory_fields,
     metric_document,
     record,
     tried,
 )
+from services.executor.repository.taking_over import UNFINISHED, Predecessors, settled
 from shared import crash
 from shared.clock import Clock, milliseconds_between
 from shared.errors import StorageUnavailable
-from shared.events.execution import ExecutionEvent
-from shared.ids import derived_id
-from shared.mongo.client import Database, translated
-from shared.mongo.documents import faithful
-from shared.mongo.group_commit import Change, Emission, GroupCommit, LostGuard
+from shared.mongo.client import Database
+from shared.mongo.group_commit import Change, Emission, GroupCommit
 from shared.mongo.group_insert import DuplicateDocument, GroupInsert
 from shared.ports import EventPublisher
-from shared.work.ports import Claim, LostLease, PendingEvent, first_sequence
+from shared.work.ports import Claim, PendingEvent, first_sequence
 from shared.work.queue import MongoWork
 
-UNFINISHED = ["pending", "running"]
 AGAIN_SECONDS = 0.5
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -59,6 +78,7 @@ class MongoJournals:
         self.logs = GroupInsert(self.log_lines)
         self.artifacts = GroupInsert(database[ARTIFACTS])
         self.metrics = GroupInsert(database[METRICS])
+        self.cases = CaseStore(database, clock)
         self.work = work
         self.commit = commit
         self.publisher = publisher
@@ -81,8 +101,12 @@ class MongoJournal:
         self._last_change: dict[int, str] = {}
         self._recorded: dict[int, str] = {}
         """The try of a step whose outcome is on record, while the step waits for its next one."""
+        self._remembering: set[int] = set()
+        """Steps whose documents hold a memory."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
+        self._memories = 0
         self._counts: dict[str, int] = {}
+        self._results: dict[str, int] | None = None
         self._names: Sequence[str] = ()
 
     def attempt(self, number: int) -> str:
@@ -90,18 +114,34 @@ class MongoJournal:
 
     async def open(self, names: Sequence[str]) -> list[StepRecord]:
         self._names = names
-        if self._claim.epoch == 1:
+        if self._claim.epoch == 1 and self._claim.document.get("rerun_of") is None:
             return []  # the first owner finds every step as it was queued
-        await self._patiently(self._stamp)
-        await self._patiently(self._fence_logs)
-        documents = await self._patiently(self._read)
-        lost = [doc for doc in documents if doc["status"] == "running" and _is_open(doc)]
+        stores = self._stores
+        former = Predecessors(
+            self._claim, steps=stores.steps, log_lines=stores.log_lines, commit=stores.commit
+        )
+        if self._claim.epoch > 1:
+            await self._patiently(former.shut_out)
+        if self._claim.document.get("rested") != self._claim.epoch - 1 > 0:
+            # else its former owner had stored all of its lines before it put the run aside
+            await self._patiently(former.fence_logs)
+        documents = await self._patiently(former.steps)
+        lost = [
+            doc
+            for doc in documents
+            if doc["status"] == "running" and is_open(doc) and not doc.get("memory")
+        ]
+        for document in documents:
+            if document["status"] == "running" and document.get("memory"):
+                self._remembering.add(document["step_id"])
+                self._started[document["step_id"]] = document["attempt_started_at"]
         await asyncio.gather(*(self._record_lost(doc) for doc in lost))
         if lost:
             crash.point("recovery.after_lost")
         for document in documents:
             if document["status"] not in UNFINISHED:
                 self._count(document["status"])
+                self._results = added(self._results, document.get("results"))
         return [record(document) for document in documents]
 
     async def step_started(self, step_id: int, attempt: str, *, durable: bool) -> None:
@@ -113,20 +153,46 @@ class MongoJournal:
             update["started_at"] = now
         done = self._change(step_id, "step.started", f"{attempt}.started", set_=update, at=now)
         if durable:
-            await _settled(done)
+            await settled(done)
 
-    async def step_retrying(self, step_id: int, attempt: str, end: StepEnd, delay: float) -> None:
+    async def step_remembers(
+        self, step_id: int, attempt: str, memory: StepMemory, waiting_for: WaitingFor | None
+    ) -> None:
+        self._remembering.add(step_id)
+        self._memories += 1
+        change = Change(
+            id=f"{self._claim.id}/{step_id}/{self.attempt(0)}/{attempt}.memory.{self._memories}",
+            collection=STEPS,
+            document_id=step_id_of(self._claim.id, step_id),
+            guard={"epoch": self._claim.epoch, "status": {"$in": UNFINISHED}},
+            update={"$set": memory_fields(memory, waiting_for, self._stores.clock.now())},
+            absorbs=self._last_change.get(step_id),
+        )
+        self._last_change[step_id] = change.id
+        crash.point("step.before_memory")
+        await settled(self._stores.commit.submit_nowait(change))
+        crash.point("step.after_memory")
+
+    async def step_retrying(
+        self, step_id: int, attempt: str, end: StepEnd, delay: float, *, durable: bool = False
+    ) -> None:
         now = self._stores.clock.now()
         self._recorded[step_id] = attempt
-        self._change(
+        done = self._change(
             step_id,
             "step.retrying",
             f"{attempt}.retrying",
-            set_={"retry_count": end.retry_count + 1},
+            set_={
+                "retry_count": end.retry_count + 1,
+                "retry_at": now + timedelta(seconds=delay),
+                **self._forgotten(step_id),
+            },
             tried=tried(attempt, end, self._started[step_id], now),
             data={"delay_ms": round(delay * 1000), "reason": end.reason, "attempt": attempt},
             at=now,
         )
+        if durable:
+            await settled(done)
 
     async def step_finished(self, step_id: int, attempt: str | None, end: StepEnd) -> None:
         now = self._stores.clock.now()
@@ -137,6 +203,8 @@ class MongoJournal:
         duration = milliseconds_between(begun, now) if begun else None
         if duration is not None:
             data["duration_ms"] = duration
+        if end.results is not None:
+            data["results"] = dict(end.results)
         last = None
         if attempt and begun and attempt != self._recorded.get(step_id):
             last = tried(attempt, end, begun, now)
@@ -144,16 +212,22 @@ class MongoJournal:
             step_id,
             "step.finished",
             f"{attempt or self.attempt(0)}.finished",
-            set_={**finished_fields(end), "completed_at": now, "duration_ms": duration},
+            set_={
+                **finished_fields(end, attempt),
+                "completed_at": now,
+                "duration_ms": duration,
+                **self._forgotten(step_id),
+            },
             tried=last,
             data=data,
             at=now,
         )
-        await _settled(done)
+        await settled(done)
         self._count(end.status)
+        self._results = added(self._results, end.results)
 
     async def logs(self, lines: Sequence[LogLines]) -> None:
-        documents = [self._log_document(line) for line in lines]
+        documents = [self._numbered(line) for line in lines]
         crash.point("logs.before_store")
         for document in documents:
             await self._stored(self._stores.logs, document)
@@ -179,13 +253,29 @@ class MongoJournal:
             guard={"epoch": self._claim.epoch},
             update={"$set": {"sources": [dict(record) for record in records]}},
         )
-        await _settled(self._stores.commit.submit_nowait(change))
+        await settled(self._stores.commit.submit_nowait(change))
+
+    async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
+        await self._stores.cases.add(
+            self._claim, cases, step_id=step_id, attempt=attempt, store=self._stored
+        )
 
     async def sample(self, sample: Sample) -> None:
         try:
             await self._stores.metrics.insert(metric_document(self._claim, sample))
         except StorageUnavailable:
             log.warning("metrics.dropped", execution_id=self._claim.id, step_id=sample.step_id)
+
+    async def wait(self, wait: RunWait) -> str:
+        return await self._stores.work.wait(
+            self._claim,
+            wake_at=wait.wake_at,
+            wake_keys=wait.wake_keys,
+            heard=wait.heard,
+            sequence=self._sequence.last,
+            data={"steps": list(wait.steps)},
+            told_of_cancel=wait.told_of_cancel,
+        )
 
     async def finish(self, end: RunEnd) -> str:
         return await self._stores.work.finish(
@@ -194,8 +284,9 @@ class MongoJournal:
             sequence=self._sequence.last,
             reason=end.reason,
             error=end.error,
-            fields={"step_counts": dict(self._counts)},
-            data={"steps": dict(self._counts)},
+            fields={"step_counts": dict(self._counts), "results": self._results},
+            data={"steps": dict(self._counts)}
+            | ({} if self._results is None else {"results": self._results}),
         )
 
     def _change(
@@ -234,6 +325,13 @@ class MongoJournal:
         self._last_change[step_id] = change.id
         return self._stores.commit.submit_nowait(change)
 
+    def _forgotten(self, step_id: int) -> dict[str, Any]:
+        """A try that has ended remembers nothing."""
+        if step_id not in self._remembering:
+            return {}
+        self._remembering.discard(step_id)
+        return {"memory": None, "waiting_for": None}
+
     def _named(self, step_id: int, set_: Mapping[str, Any]) -> dict[str, Any]:
         named = {
             "step_id": step_id,
@@ -243,46 +341,6 @@ class MongoJournal:
         if "attempt" in set_:
             named["attempt"] = set_["attempt"]
         return named
-
-    async def _stamp(self) -> None:
-        """From here on former owners can change no step of this run."""
-        async with translated():
-            await self._stores.steps.update_many(
-                {
-                    "execution_id": self._claim.id,
-                    "tenant": self._claim.tenant,
-                    "status": {"$in": UNFINISHED},
-                    "epoch": {"$lt": self._claim.epoch},
-                },
-                {"$set": {"epoch": self._claim.epoch}},
-            )
-        crash.point("recovery.after_stamp")
-
-    async def _fence_logs(self) -> None:
-        """What a former owner logs from here on does not count; what recovery sees now does."""
-        async with translated():
-            newest = self._stores.log_lines.find(
-                {"execution_id": self._claim.id, "epoch": {"$lt": self._claim.epoch}}, {"chunk": 1}
-            )
-            chunks = [line["chunk"] async for line in newest.sort("chunk", -1).limit(1)]
-        fence = {"epoch": self._claim.epoch, "chunk": chunks[0] if chunks else 0}
-        change = Change(
-            id=f"{self._claim.id}/{self._claim.epoch}.fence",
-            collection=EXECUTIONS,
-            document_id=self._claim.id,
-            guard={"epoch": self._claim.epoch},
-            update={"$push": {"log_fences": fence}},
-        )
-        await _settled(self._stores.commit.submit_nowait(change))
-        crash.point("recovery.after_fence")
-
-    async def _read(self) -> list[dict[str, Any]]:
-        fields = ["step_id", "step_name", "status", "attempt", "attempts", "output", "output_uri"]
-        async with translated():
-            cursor = self._stores.steps.find(
-                {"execution_id": self._claim.id, "tenant": self._claim.tenant}, fields
-            )
-            return [faithful(document) async for document in cursor.sort("step_id")]
 
     async def _record_lost(self, document: Mapping[str, Any]) -> None:
         now = self._stores.clock.now()
@@ -296,24 +354,11 @@ class MongoJournal:
             data={"attempt": attempt, "reason": "lost_worker"},
             at=now,
         )
-        await _settled(done)
+        await settled(done)
 
-    def _log_document(self, line: LogLines) -> dict[str, Any]:
+    def _numbered(self, line: LogLines) -> dict[str, Any]:
         self._chunk += 1
-        return {
-            "_id": derived_id(self._claim.id, "log", self._chunk),
-            "execution_id": self._claim.id,
-            "tenant": self._claim.tenant,
-            "step_id": line.step_id,
-            "step_name": line.step_name,
-            "attempt": line.attempt,
-            "epoch": self._claim.epoch,
-            "sequence": self._sequence.last,
-            "chunk": self._chunk,
-            "stream": line.stream,
-            "at": line.at,
-            "text": line.text,
-        }
+        return log_document(self._claim, line, sequence=self._sequence.last, chunk=self._chunk)
 
     async def _stored(self, collection: GroupInsert, document: Mapping[str, Any]) -> None:
         """Logs and artifacts come before the step's end."""
@@ -329,36 +374,10 @@ class MongoJournal:
                 await self._stores.clock.sleep(AGAIN_SECONDS)
 
     async def _announce(self, document: Mapping[str, Any]) -> None:
-        event = ExecutionEvent(
-            id=document["_id"],
-            tenant=document["tenant"],
-            occurred_at=document["at"],
-            type="step.log",
-            execution_id=document["execution_id"],
-            sequence=document["sequence"],
-            step_id=document["step_id"],
-            step_name=document["step_name"],
-            attempt=document["attempt"],
-            data={key: document[key] for key in ("stream", "chunk", "text")},
-        )
-        await self._stores.publisher.publish(event)
+        await self._stores.publisher.publish(log_event(document))
 
     def _count(self, status: str) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
-
-
-def _is_open(step: Mapping[str, Any]) -> bool:
-    """Whether a try had begun of which no outcome is on record; a step that waits for its next try has lost none."""
-    attempt = step.get("attempt")
-    tries = step.get("attempts") or ()
-    return attempt is not None and all(one["attempt"] != attempt for one in tries)
-
-
-async def _settled(done: "asyncio.Future[None]") -> None:
-    try:
-        await asyncio.shield(done)
-    except LostGuard as error:
-        raise LostLease from error
 
 
 def _ignore_outcome(task: "asyncio.Task[None]") -> None:

@@ -31,10 +31,13 @@ from shared.views.executions import (
     ExecutionHistory,
     ExecutionSummary,
     ExecutionView,
+    LaneCounts,
+    LaneView,
     LogFence,
     LogView,
     MetricView,
     StepHistory,
+    StepState,
     StepView,
 )
 
@@ -71,10 +74,14 @@ class MongoExecutions:
                 "label_index": {"$all": list(wanted.labels)} if wanted.labels else None,
                 "user_id": wanted.user_id,
                 "name": wanted.name,
+                "app_name": wanted.app_name,
+                "sub_app_name": wanted.sub_app_name,
                 "created_at": within(wanted.created_after, wanted.created_before),
                 "$or": older_than(after) if after else None,
             }
         )
+        # lanes and sub-plans are listed with the execution that they belong to
+        query["parent_id"] = wanted.parent_id
         cursor = self._executions.find({**query, **_NO_TOMBSTONE}, ExecutionSummary.projection())
         return await page_of(
             cursor.sort(NEWEST_FIRST),
@@ -87,6 +94,65 @@ class MongoExecutions:
         query = {"execution_id": execution_id, "tenant": tenant, "step_id": {"$gt": after}}
         cursor = self._steps.find(query, StepView.projection()).sort("step_id", 1)
         return await page_of(cursor, StepView, limit=limit, key=lambda one: one.step_id)
+
+    async def lanes(
+        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
+    ) -> Page:
+        query: dict[str, Any] = {"parent_id": execution_id, "tenant": tenant}
+        query["lane"] = {"$gt": after}
+        if statuses:
+            query["status"] = {"$in": list(statuses)}
+        cursor = self._executions.find(query, LaneView.projection()).sort("lane", 1)
+        return await page_of(cursor, LaneView, limit=limit, key=lambda one: one.lane)
+
+    async def lane_counts(self, tenant: str, execution_id: str) -> LaneCounts | None:
+        of_run = {"parent_id": execution_id, "tenant": tenant, "lane": {"$gt": 0}}
+        counted = {
+            "_id": "$status",
+            "count": {"$sum": 1},
+            "total": {"$max": "$lane_total"},
+        }
+        async with translated():
+            cursor = await self._executions.aggregate([{"$match": of_run}, {"$group": counted}])
+            found = [one async for one in cursor]
+        if not found:
+            return None
+        return LaneCounts(total=found[0]["total"], **{one["_id"]: one["count"] for one in found})
+
+    async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
+        of_run = {"execution_id": execution_id, "tenant": tenant}
+        found = await self._one_step({**of_run, "step_name": step})
+        if found is None and step.isascii() and step.isdigit() and len(step) < 10:
+            found = await self._one_step({**of_run, "step_id": int(step)})
+        return found
+
+    async def _one_step(self, query: dict[str, Any]) -> StepView | None:
+        async with translated():
+            document = await self._steps.find_one(query, StepView.projection())
+        return StepView.from_document(faithful(document)) if document else None
+
+    async def step_states(self, tenant: str, execution_id: str) -> Sequence[StepState]:
+        query = {"execution_id": execution_id, "tenant": tenant}
+        async with translated():
+            found = self._steps.find(query, StepState.projection()).sort("step_id", 1)
+            return [StepState.from_document(document) async for document in found]
+
+    async def family(self, tenant: str, first: str, *, after: str | None, limit: int) -> Page:
+        """The first of a row of reruns and all that followed, oldest first."""
+        query = {"tenant": tenant, "$or": [{"_id": first}, {"family_id": first}], **_NO_TOMBSTONE}
+        if after:
+            query["_id"] = {"$gt": after}
+        cursor = self._executions.find(query, ExecutionSummary.projection()).sort("_id", 1)
+        return await page_of(
+            cursor, ExecutionSummary, limit=limit, key=lambda one: one.execution_id
+        )
+
+    async def newest_of(self, tenant: str, first: str) -> ExecutionSummary | None:
+        query = {"tenant": tenant, "family_id": first, **_NO_TOMBSTONE}
+        async with translated():
+            found = self._executions.find(query, ExecutionSummary.projection()).sort("_id", -1)
+            documents = [document async for document in found.limit(1)]
+        return ExecutionSummary.from_document(faithful(documents[0])) if documents else None
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

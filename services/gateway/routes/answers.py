@@ -6,6 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.models import Page, Requester
+from shared.views.executions import ExecutionSummary, ExecutionView, LaneCounts
 from shared.web.auth import Principal
 from shared.web.connection import client_ip, user_agent
 
@@ -29,6 +30,13 @@ class Listing(Answer, Generic[T]):
         return cls.model_construct(items=list(page.items), next_cursor=page.next_cursor)
 
 
+class RunDetails(ExecutionView):
+    """A run in full."""
+
+    lanes: LaneCounts | None = None
+    """Of a plan with rows: how its lanes stand at this moment."""
+
+
 class AcceptedRun(Answer):
     """The run is durable and will be executed."""
 
@@ -37,6 +45,45 @@ class AcceptedRun(Answer):
     links: dict[str, str] = Field(
         examples=[{"self": f"/v1/executions/{EXECUTION_ID}"}],
     )
+
+
+class AcceptedDecision(Answer):
+    """The decision is durable; the step goes on."""
+
+    execution_id: str = Field(examples=[EXECUTION_ID])
+    step_id: int = Field(examples=[2])
+    step_name: str = Field(examples=["release"])
+    decision: str = Field(examples=["approve"])
+    links: dict[str, str] = Field(examples=[{"self": f"/v1/executions/{EXECUTION_ID}"}])
+
+
+class AcceptedEvent(Answer):
+    """The event is durable; whoever waits for it goes on."""
+
+    key: str = Field(examples=["deployed/shop"])
+    event_id: str = Field(examples=[EXECUTION_ID])
+
+
+class AcceptedRerun(AcceptedRun):
+    """The rerun is durable and will be executed."""
+
+    rerun_of: str = Field(examples=[EXECUTION_ID])
+    reused: int = Field(examples=[3])
+    """How many steps are taken over instead of run again."""
+
+
+class FamilyAnswer(Answer):
+    """A run with all its reruns, folded into one result: that of the newest."""
+
+    family_id: str = Field(examples=[EXECUTION_ID])
+    """The first run."""
+    status: str = Field(examples=["completed"])
+    """Of the newest run; the status of each run itself never changes."""
+    reason: str | None = None
+    newest_id: str = Field(examples=[EXECUTION_ID])
+    items: list[ExecutionSummary]
+    """The runs, oldest first."""
+    next_cursor: str | None = None
 
 
 class AcceptedScan(Answer):
@@ -57,6 +104,13 @@ class AcceptedExtraction(Answer):
     links: dict[str, str] = Field(examples=[{"self": "/v1/extractions/001/88715"}])
 
 
+class AcceptedWebhook(Answer):
+    """Whoever waits for it will hear of it."""
+
+    execution_id: str = Field(examples=["5b0f2c1e"])
+    event_id: str = Field(examples=[EXECUTION_ID])
+
+
 class ValidPlan(Answer):
     """The plan can be run."""
 
@@ -75,8 +129,8 @@ def requester(request: Request, caller: Principal) -> Requester:
 def run_links(execution_id: str) -> dict[str, str]:
     """Where to go on from a run."""
     here = f"/v1/executions/{execution_id}"
-    parts = ("steps", "artifacts", "metrics", "logs", "events", "cancel")
-    return {"self": here} | {part: f"{here}/{part}" for part in parts}
+    parts = ["steps", "tests", "artifacts", "metrics", "logs", "events", "plan", "family", "rerun"]
+    return {"self": here} | {part: f"{here}/{part}" for part in [*parts, "cancel"]}
 
 
 def json_body(model: type[BaseModel], *, example: Any, required: bool = True) -> dict[str, Any]:
@@ -85,6 +139,14 @@ def json_body(model: type[BaseModel], *, example: Any, required: bool = True) ->
     definitions = schema.pop("$defs", {})
     content = {"schema": _inlined(schema, definitions), "example": example}
     return {"requestBody": {"required": required, "content": {"application/json": content}}}
+
+
+def either_body(*models: type[BaseModel], example: Any) -> dict[str, Any]:
+    """OpenAPI of a body that has one of several forms."""
+    bodies = [json_body(model, example=example)["requestBody"] for model in models]
+    schemas = [body["content"]["application/json"]["schema"] for body in bodies]
+    content = {"schema": {"oneOf": schemas}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

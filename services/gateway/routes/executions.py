@@ -13,7 +13,9 @@ from services.gateway.routes.answers import (
     EXECUTION_ID,
     AcceptedRun,
     Listing,
+    RunDetails,
     ValidPlan,
+    either_body,
     json_body,
     requester,
     run_links,
@@ -21,8 +23,9 @@ from services.gateway.routes.answers import (
 from services.gateway.routes.parameters import Cursor, IdempotencyKey, Limit, Moment
 from services.gateway.submission import RunRequests
 from shared.errors import FieldError, InvalidRequest
+from shared.plans.apps import AppSubmission
 from shared.plans.plan import RunSubmission
-from shared.views.executions import ExecutionSummary, ExecutionView
+from shared.views.executions import ExecutionSummary
 from shared.web.auth import Caller, Principal
 from shared.web.direct import DirectRoute
 
@@ -59,6 +62,7 @@ def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
     _add_submission(router, runs)
     _add_reading(router, reader)
     _add_cancellation(router, runs)
+    _add_keeping(router, runs)
     return router
 
 
@@ -95,7 +99,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
         status_code=202,
         response_model=AcceptedRun,
         summary="Submit a run",
-        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+        openapi_extra=either_body(RunSubmission, AppSubmission, example=EXAMPLE),
     )
     async def submit(
         request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
@@ -106,7 +110,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
     @router.post(
         "/validate",
         summary="Check a run without submitting it",
-        openapi_extra=json_body(RunSubmission, example=EXAMPLE),
+        openapi_extra=either_body(RunSubmission, AppSubmission, example=EXAMPLE),
     )
     async def validate(request: Request, caller: Caller) -> ValidPlan:
         """Stores nothing and starts nothing."""
@@ -125,8 +129,17 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
         ] = None,
         user_id: Annotated[str | None, Query(max_length=255)] = None,
         name: Annotated[str | None, Query(max_length=255)] = None,
+        app: Annotated[
+            str | None, Query(max_length=257, description="`app` or `app/sub-app`.")
+        ] = None,
         created_after: Moment | None = None,
         created_before: Moment | None = None,
+        parent_id: Annotated[
+            str | None,
+            Query(
+                max_length=64, description="Lanes and sub-plans of this run, else listed nowhere."
+            ),
+        ] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listing[ExecutionSummary]:
@@ -135,15 +148,20 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
             labels=_labels(label or []),
             user_id=user_id,
             name=name,
+            app_name=app.partition("/")[0] if app else None,
+            sub_app_name=app.partition("/")[2] or None if app else None,
             created_after=created_after,
             created_before=created_before,
+            parent_id=parent_id,
         )
         return Listing.of(await reader.find(caller.tenant, wanted, after=cursor, limit=limit))
 
     @router.get("/{execution_id}", summary="Read a run")
-    async def get(execution_id: str, caller: Caller) -> ExecutionView:
+    async def get(execution_id: str, caller: Caller) -> RunDetails:
         """Finds the run from the moment of its 202 on."""
-        return await reader.get(caller.tenant, execution_id)
+        run = await reader.get(caller.tenant, execution_id)
+        lanes = await reader.lane_counts(caller.tenant, run)
+        return RunDetails.model_construct(**{**dict(run), "lanes": lanes})
 
 
 def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:
@@ -158,6 +176,30 @@ def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:
         """404 for an unknown run, 409 with its state for one that has ended. May be repeated while it runs."""
         body, _ = read(CancelBody, await request.body() or b"{}")
         status = await runs.cancel(execution_id, requester(request, caller), reason=body.reason)
+        return _accepted(execution_id, status)
+
+
+def _add_keeping(router: APIRouter, runs: RunRequests) -> None:
+    @router.put(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run for ever",
+    )
+    async def keep(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """Retention leaves it alone, and its metrics are copied into an artifact once it has ended."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=True)
+        return _accepted(execution_id, status)
+
+    @router.delete(
+        "/{execution_id}/keep",
+        status_code=202,
+        response_model=AcceptedRun,
+        summary="Keep a run no longer",
+    )
+    async def release(execution_id: str, request: Request, caller: Caller) -> JSONResponse:
+        """It goes when it is old enough."""
+        status = await runs.keep(execution_id, requester(request, caller), keep=False)
         return _accepted(execution_id, status)
 
 

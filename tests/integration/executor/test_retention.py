@@ -14,7 +14,12 @@ from shared.objects.local import LocalStore
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 AGES = Ages(timedelta(days=365), timedelta(days=182), timedelta(days=91))
-CHILDREN = ("execution_steps", "execution_logs", "execution_artifacts")
+CHILDREN = (
+    "execution_steps",
+    "execution_logs",
+    "execution_artifacts",
+    "execution_test_cases",
+)
 
 
 class Frozen:
@@ -52,6 +57,7 @@ class Archive:
         steps = [{"_id": f"{id_}/{n}", "execution_id": id_, "step_id": n} for n in (1, 2)]
         await self.database.execution_steps.insert_many(steps)
         await self.database.execution_logs.insert_one({"execution_id": id_, "chunk": 1})
+        await self.database.execution_test_cases.insert_one({"execution_id": id_, "number": 1})
         await self.database.execution_artifacts.insert_one(
             {"execution_id": id_, "storage_path": info.uri}
         )
@@ -84,7 +90,13 @@ async def archive(mongo_database, tmp_path):
 async def test_each_part_goes_at_its_age(archive):
     young, quarter, half, year = [await archive.run(days) for days in (90, 92, 183, 366)]
     removed = await archive.retention.sweep()
-    assert removed == {"artifacts": 3, "steps": 2, "executions": 1, "orphaned_steps": 0}
+    assert removed == {
+        "artifacts": 3,
+        "steps": 2,
+        "executions": 1,
+        "imported": 0,
+        "orphaned_steps": 0,
+    }
     assert await archive.left(young) == EVERYTHING
     assert await archive.left(quarter) == EVERYTHING - {"execution_artifacts", "report"}
     assert await archive.left(half) == {"executions", "plan"}
@@ -146,5 +158,63 @@ async def test_stopped_in_between_nothing_is_left_that_nobody_finds(archive, mon
         with pytest.raises(Killed):
             await archive.retention.sweep()
     assert "executions" in await archive.left(old)
+    await archive.retention.sweep()
+    assert await archive.left(old) == set()
+
+
+async def test_a_preview_tells_what_a_sweep_removes_and_removes_nothing(archive):
+    ids = [await archive.run(days) for days in (90, 92, 183, 366, 367)]
+    kept = await archive.run(400, keep=True)
+    before = [await archive.left(id_) for id_ in (*ids, kept)]
+    told = await archive.retention.preview()
+    assert [(one.kind, one.runs, one.objects) for one in told] == [
+        ("artifacts", 4, 4),
+        ("steps", 3, 0),
+        ("executions", 2, 4),  # each with its artifact and its plan
+        ("imported", 0, 0),
+    ]
+    assert set(told[2].examples) == set(ids[3:])
+    assert [await archive.left(id_) for id_ in (*ids, kept)] == before
+    removed = await archive.retention.sweep()
+    assert {one.kind: one.runs for one in told} | {"orphaned_steps": 0} == removed
+
+
+async def test_an_id_that_tells_no_time_does_not_make_a_run_old(archive):
+    """An id from elsewhere may spell the year 1970."""
+    spelled = "00000000-0000-5000-8000-000000000000"
+    run = {"_id": spelled, "status": "completed", "events": [], "created_at": NOW}
+    await archive.database.executions.insert_one(run)
+    await archive.database.execution_artifacts.insert_one(
+        {"execution_id": spelled, "storage_path": "file:///nowhere"}
+    )
+    await archive.retention.sweep()
+    assert await archive.left(spelled) == {"executions", "execution_artifacts"}
+
+
+async def test_runs_from_elsewhere_go_by_their_own_time(archive):
+    def a_run(name, days, **fields):
+        at = NOW - timedelta(days=days)
+        return {"_id": name, "status": "completed", "events": [], "created_at": at, **fields}
+
+    mark = {"imported": {"digest": "0"}}
+    runs = [a_run("f-old", 366, **mark), a_run("f-young", 364, **mark)]
+    await archive.database.executions.insert_many([*runs, a_run("f-kept", 400, **mark, keep=True)])
+    await archive.database.execution_steps.insert_one({"_id": "s", "execution_id": "f-old"})
+    assert (await archive.retention.sweep())["imported"] == 1
+    assert await archive.left("f-old") == set()
+    assert await archive.database.executions.distinct("_id") == ["f-kept", "f-young"]
+
+
+async def test_bytes_that_a_rerun_took_over_stay_as_long_as_it_refers_to_them(archive):
+    old = await archive.run(400)
+    free = await archive.run(400)
+    young = await archive.run(10)
+    taken = await archive.database.execution_artifacts.find_one({"execution_id": old})
+    steps = archive.database.execution_steps
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": taken["storage_path"]}})
+    await archive.retention.sweep()
+    assert {"report", "execution_artifacts", "executions"} <= await archive.left(old)
+    assert await archive.left(free) == set()
+    await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": None}})
     await archive.retention.sweep()
     assert await archive.left(old) == set()

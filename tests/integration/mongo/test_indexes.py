@@ -1,6 +1,6 @@
 """Applying collections and indexes, and naming what differs."""
 
-from shared.mongo.indexes import CollectionSpec, Index, TimeSeries, apply, drift
+from shared.mongo.indexes import CollectionSpec, Index, TimeSeries, apply, drift, undeclared
 
 SPECS = (
     CollectionSpec(
@@ -52,3 +52,22 @@ async def test_drift_is_named(mongo_database):
         "index things.tenant_1_at_-1 is missing",
         "index things.ttl differs from its declaration",
     ]
+
+
+async def test_other_options_and_undeclared_collections_are_named(mongo_database):
+    await mongo_database.create_collection("things", timeseries={"timeField": "t"})
+    await mongo_database.create_collection(
+        "samples",
+        timeseries={"timeField": "at", "metaField": "other"},
+        expireAfterSeconds=7,
+    )
+    await mongo_database.create_collection("stranger")
+    await mongo_database.create_collection("lake.files")
+    named = [line for line in await drift(mongo_database, SPECS) if line.startswith("collection")]
+    assert named == [
+        "collection things differs from its declaration: timeseries",
+        "collection things differs from its declaration: validator",
+        "collection samples differs from its declaration: expireAfterSeconds",
+        "collection samples differs from its declaration: timeseries.metaField",
+    ]
+    assert await undeclared(mongo_database, SPECS) == ["collection stranger is not declared"]

@@ -9,8 +9,7 @@ import itertools
 import os
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,32 +38,13 @@ from shared.views.uploads import UploadView
 from shared.work.ports import Added, NewItem, Work
 from shared.work.queue import build_work
 from tests.builders.work import Remembering, item, queue
+from tests.integration.mongo.lost_answers import NOW, Case, Facts, commands, updates
+from tests.integration.mongo.lost_answers_records import RECORDS
 from tests.promises.wire import Fault, Wire
-from tests.promises.wire_messages import Message
 from tests.unit.scanner.fakes import a_resource
 
 pytestmark = pytest.mark.breaks
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 EAST = Scope("111111111111", "us-east-1", "ec2")
-Facts = Any
-
-
-@dataclass(frozen=True)
-class Case:
-    """`act` is called again after an error; `facts` must come out as without one."""
-
-    writes: Callable[[Message], bool]
-    act: Callable[[], Awaitable[Any]]
-    facts: Callable[[], Awaitable[Facts]]
-    expected: Facts
-
-
-def commands(collection: str, *names: str) -> Callable[[Message], bool]:
-    return lambda message: message.collection == collection and message.command in names
-
-
-def updates(collection: str) -> Callable[[Message], bool]:
-    return commands(collection, "update", "findAndModify", "delete", "insert")
 
 
 def accepted(id_: str, **more: Any) -> Accepted:
@@ -584,6 +564,7 @@ async def _left_steps_beyond(direct: Any) -> None:
 
 
 CASES = {
+    **RECORDS,
     steps_of_other_content_replaced: (f"{_INGEST}._replace_children",),
     steps_of_a_conflict_removed: (f"{_INGEST}._remove_children",),
     request_published_again: (f"{_GATEWAY}.reopen",),

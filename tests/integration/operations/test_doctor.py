@@ -83,7 +83,7 @@ def test_what_does_not_answer_is_named(platform, monkeypatch, capsys):
 def test_indexes_that_drifted(platform, capsys):
     with MongoClient(platform.uri.get_secret_value()) as client:
         database = client[platform.database]
-        database.executions.drop_index("claim")
+        database.executions.drop_index("claim_pool")
         database.executions.create_index("surplus")
         database.accepted_events.drop_index("pending")
         database.accepted_events.create_index([("pending", 1)], name="pending")
@@ -91,7 +91,7 @@ def test_indexes_that_drifted(platform, capsys):
     code, found = doctor(capsys)
     assert code == FAILED
     by_text = {f["text"]: f for f in found["indexes"]}
-    assert "cadenza migrate" in by_text["index executions.claim is missing"]["fix"]
+    assert "cadenza migrate" in by_text["index executions.claim_pool is missing"]["fix"]
     assert "cadenza migrate" in by_text["collection scans is missing"]["fix"]
     assert "Drop it" in by_text["index accepted_events.pending differs from its declaration"]["fix"]
     assert by_text["index executions.surplus_1 is not declared"]["level"] == "note"

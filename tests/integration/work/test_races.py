@@ -32,7 +32,7 @@ async def through(wire, mongo_settings):
 
 
 def claims(message):
-    return updating("jobs", lambda q, _: "cancel" in q)(message)
+    return updating("jobs", lambda q, _: "$and" in q)(message)
 
 
 async def struck(rule):

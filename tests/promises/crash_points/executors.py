@@ -123,6 +123,46 @@ class ExecutorChain(Chain):
         self.planned[id_] = Planned("cancelled first", request.plan or {}, frozenset(ends))
         asyncio.run(self._publish(request))
 
+    def wakes(self, module: Module) -> None:
+        """Runs that wait for something, which is told before they do or after."""
+        while module.alive:
+            key = f"chain/{new_id()}"
+            early = self.rng.random() < 0.5
+            if early:
+                self._tell(key)
+            waits = self.offer(_hearing(key))
+            if not early:
+                self.it.until(
+                    lambda waits=waits: self.status(waits) == "waiting" or not module.alive,
+                    what="it to wait",
+                )
+                self._tell(key)
+            self.died(module, seconds=0.5)
+
+    def lanes(self, module: Module) -> None:
+        """Parents with children."""
+        while module.alive:
+            self.offer(_lanes(self.rng))
+            self.died(module, seconds=1)
+
+    def cancel_waiting(self, module: Module) -> None:
+        """A parent that waits has to end its children first."""
+        self._make_room()
+        while module.alive:
+            waits = self.offer(_long_lanes(self.rng), patient=True)
+            self.it.until(
+                lambda waits=waits: self.status(waits) == "waiting" or not module.alive,
+                what="it to wait",
+            )
+            self._at_the_end.remove(waits)
+            self.cancel(waits)
+            self.died(module, seconds=1)
+
+    def _tell(self, key: str) -> None:
+        with self.it.client() as client:
+            answer = client.post(f"/v1/events/{key}", json={"said": "hello"})
+        assert answer.status_code == 202, answer.text
+
     def start(self, armed: str | None) -> Module:
         self._former = self._owners()
         return super().start(armed)
@@ -182,3 +222,32 @@ _QUEUE = work_queue(ExecutorGroup(lease_seconds=3, renew_seconds=0.5))
 def _long(rng: random.Random) -> Planned:
     """Runs until it is given up or, at the end, cancelled."""
     return load.cancelled(rng)
+
+
+def _hearing(key: str) -> Planned:
+    """Ends only when it has heard what it waits for."""
+    steps = [
+        {"name": "hear", "command": {"type": "wait_for_event", "key": key}},
+        {
+            "name": "say",
+            "command": {"type": "shell", "command": "echo ${{ steps.hear.outputs.said }}"},
+        },
+    ]
+    plan = {"name": "hearing", "steps": steps}
+    return Planned("hearing", plan, frozenset({"completed"}), {"say": "hello\n"})
+
+
+def _lanes(rng: random.Random) -> Planned:
+    """Ends when each of its rows has."""
+    rows = [{"n": number} for number in range(rng.randint(3, 12))]
+    step = {"name": "say", "command": {"type": "shell", "command": "echo ${{ row.n }}"}}
+    plan = {"name": "lanes", "steps": [step], "data": rows, "max_lanes": rng.randint(1, 4)}
+    return Planned("lanes", plan, frozenset({"completed"}))
+
+
+def _long_lanes(rng: random.Random) -> Planned:
+    """Its lanes would take a minute."""
+    step = {"name": "long", "command": {"type": "shell", "command": "sleep 60"}}
+    rows = [{"n": number} for number in range(rng.randint(1, 3))]
+    plan = {"name": "long lanes", "steps": [step], "data": rows}
+    return Planned("long lanes", plan, frozenset({"cancelled"}), cancel=True)

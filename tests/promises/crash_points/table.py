@@ -44,6 +44,7 @@ WORK = (
     Point("logs.before_publish"),
     Point("artifact.after_bytes", most=1),
     Point("artifact.after_document", most=1),
+    Point("cases.after_store", most=1),
     Point("finish.before_submit"),
     Point("finish.after_submit"),
     Point("outbox.before_publish"),
@@ -62,6 +63,22 @@ WORK = (
     Point("hand_back.after_update", "orphan", most=1),
     Point("give_back.before_submit", "terminate", most=1),
     Point("give_back.after_submit", "terminate", most=1),
+)
+WAITING = (
+    Point("step.before_memory", "wakes", most=2),
+    Point("step.after_memory", "wakes", most=2),
+    Point("wait.before_submit", "wakes", most=2),
+    Point("wait.after_submit", "wakes", most=2),
+    Point("wait.before_look_applied", "wakes", most=2),
+    Point("wait.after_look_applied", "wakes", most=2),
+    Point("wake.before_store", "wakes", most=2),
+    Point("wake.after_store", "wakes", most=2),
+    Point("wake.before_update", "wakes", most=2),
+    Point("wake.after_update", "wakes", most=2),
+    Point("wake.after_apply", "wakes", most=2),
+    Point("cancel.after_marked", "cancel_waiting", most=1),
+    Point("family.before_told", "lanes", most=2),
+    Point("family.after_told", "lanes", most=2),
 )
 GATEWAY = (
     Point("gateway.accepted", most=2),
@@ -93,13 +110,49 @@ EXTRACTOR = (
     Point("index.after_deltas", most=1),
     Point("index.after_forget", most=1),
 )
-CHAINS = {"ingestion": INGESTION, "work": WORK, "gateway": GATEWAY, "extractor": EXTRACTOR}
+CHAINS = {
+    "ingestion": INGESTION,
+    "work": WORK,
+    "waiting": WAITING,
+    "gateway": GATEWAY,
+    "extractor": EXTRACTOR,
+}
 ELSEWHERE = {
     "redrive.after_note": "tests/integration/kafka/test_dead_letters.py",
     "redrive.after_send": "tests/integration/kafka/test_dead_letters.py",
     "ingest.after_election": "tests/integration/work/test_ingest_failover.py",
+    **dict.fromkeys(
+        (
+            *(
+                f"slots.{when}_{what}"
+                for what in ("take", "confirm", "refuse", "release")
+                for when in ("before", "after")
+            ),
+            *(
+                "slots.after_block",
+                "slots.after_drop",
+                "slots.before_unblock",
+                "slots.after_unblock",
+            ),
+            *("expiry.before_update", "expiry.after_update"),
+        ),
+        "tests/integration/work/test_keys.py",
+    ),
+    "worker.before_want": "tests/integration/work/test_keys.py",
+    "worker.after_want": "tests/integration/work/test_keys.py",
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
+    "history.after_store": "tests/integration/executor/test_history.py",
+    "keep.after_bytes": "tests/integration/executor/test_keeping.py",
+    **dict.fromkeys(
+        (
+            "schedule.after_claim",
+            "schedule.before_add",
+            "schedule.after_add",
+            "schedule.after_advance",
+        ),
+        "tests/promises/test_schedules.py",
+    ),
     "sources.recorded": "tests/promises/test_sources.py",
     "sources.filled": "tests/promises/test_sources.py",
     "upload.begun": "tests/integration/gateway/test_uploads_killed.py",

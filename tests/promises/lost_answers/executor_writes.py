@@ -11,14 +11,15 @@ from tests.promises.lost_answers.writes import (
     updating,
 )
 
-RUNS, STEPS = "executions", "execution_steps"
+RUNS, STEPS, WAKES = "executions", "execution_steps", "execution_wakes"
 _INGEST = "shared/work/ingest.py:_insert_all"
 _COMMIT = "shared/mongo/bulk.py:BulkWriter._send"
 _CANCEL = "shared/work/cancelling.py:Cancelling"
 _LEASES = "shared/work/leases.py:Leases"
+_WAITING = "shared/work/waiting.py:Waiting"
 _CLEAR = "shared/mongo/clearing.py:Clearing._clear"
 _GROUP = "shared/mongo/group_insert.py:GroupInsert._write"
-_STAMP = "services/executor/repository/journal.py:MongoJournal._stamp"
+_STAMP = "services/executor/repository/taking_over.py:Predecessors.shut_out"
 
 EXECUTOR = (
     Write("steps of a batch", _INGEST, inserting(STEPS)),
@@ -27,7 +28,7 @@ EXECUTOR = (
     Write(
         "claim",
         "shared/work/claims.py:Claims._take",
-        updating(RUNS, lambda q, u: "cancel" in q and sets_status(u, "running")),
+        updating(RUNS, lambda q, u: "$and" in q and sets_status(u, "running")),
         "crowd",
     ),
     Write(
@@ -63,8 +64,54 @@ EXECUTOR = (
     Write("run cancelled by its owner", _COMMIT, ended(RUNS, "cancelled"), "cancel_running"),
     Write("logs", _GROUP, inserting("execution_logs")),
     Write("artifacts", _GROUP, inserting("execution_artifacts")),
+    Write("test cases", _GROUP, inserting("execution_test_cases")),
     Write("events of runs cleared", _CLEAR, cleared(RUNS)),
     Write("events of steps cleared", _CLEAR, cleared(STEPS)),
+    # what waits, and what it waits for
+    Write(
+        "memory of a step",
+        _COMMIT,
+        updating(STEPS, lambda q, u: "applied" in q and bool(u.get("$set", {}).get("memory"))),
+        "wakes",
+    ),
+    Write("put aside", _COMMIT, ended(RUNS, "waiting"), "wakes"),
+    Write(
+        "wake told",
+        "shared/work/waking.py:MongoWakes._store",
+        lambda message: message.command == "findAndModify" and message.collection == WAKES,
+        "wakes",
+    ),
+    Write(
+        "woken by its wake",
+        f"{_WAITING}._wake",
+        updating(RUNS, lambda q, _: "wake_keys" in q),
+        "wakes",
+    ),
+    Write("wake applied", f"{_WAITING}.apply", setting(WAKES, "applied"), "wakes"),
+    Write(
+        "looked, and found a wake",
+        f"{_WAITING}._look",
+        updating(RUNS, lambda q, u: "wake_keys" not in q and "waited_ms" in u.get("$set", {})),
+        "wakes",
+    ),
+    Write(
+        "looked, and found nothing",
+        f"{_WAITING}._look",
+        updating(RUNS, lambda q, u: u.get("$set") == {"unlooked": False}),
+        "wakes",
+    ),
+    Write(
+        "cancel of a parent that waits",
+        f"{_CANCEL}._queue_marked",
+        updating(RUNS, lambda q, u: q.get("told_of_cancel") is True and "waited_ms" in u["$set"]),
+        "cancel_waiting",
+    ),
+    Write(
+        "parents told",
+        "services/executor/repository/kin.py:MongoKin.told",
+        updating(RUNS, lambda _, u: u.get("$set") == {"untold": False}),
+        "lanes",
+    ),
     # a process has gone, and another one takes over
     Write(
         "recovery",

@@ -214,6 +214,14 @@ def test_lists_follow_the_cursor_up_to_the_limit(gateway, capsys):
     assert "label=branch%3Dmain" in gateway.requests[0][2]
 
 
+def test_the_end_of_a_7ps_job_is_told_with_the_key(gateway, capsys):
+    gateway.answers["POST /webhook/seven-ps"] = (202, {"event_id": "e1"})
+    assert run(["webhook", "seven-ps", "5b0f2c1e"]) == PASSED
+    (request,) = gateway.requests
+    assert json.loads(request[4]) == {"executionId": "5b0f2c1e"}
+    assert "accepted e1" in capsys.readouterr().out
+
+
 def test_a_webhook_is_signed_over_the_bytes_that_are_sent(gateway, monkeypatch):
     gateway.answers["POST /webhook/execution-complete"] = (202, {"id": "e1"})
     monkeypatch.setenv("CADENZA_WEBHOOK_SECRET", "s3cret")
@@ -293,3 +301,43 @@ def test_version_and_help(capsys):
     assert capsys.readouterr().out.startswith("cadenza")
     assert run(["--help"]) == PASSED
     assert "demo" in capsys.readouterr().out
+
+
+def test_rerun_says_what_is_taken_over(gateway, capsys):
+    accepted = {
+        "execution_id": "01900000-0000-7000-8000-000000000002",
+        "status": "queued",
+        "reused": 3,
+    }
+    gateway.answers[f"POST /v1/executions/{RUN}/rerun"] = (202, accepted)
+    assert run(["rerun", RUN, "--from", "test", "-i", "n=2", "--idempotency-key", "k"]) == PASSED
+    (_, _, _, headers, body), *_ = gateway.requests
+    assert json.loads(body) == {"from": "test", "inputs": {"n": 2}}
+    assert headers["Idempotency-Key"] == "k"
+    assert "3 steps are taken over" in capsys.readouterr().out
+
+
+def test_rerun_can_be_followed_to_its_result(gateway, capsys):
+    play(gateway, status="failed")
+    gateway.answers[f"POST /v1/executions/{RUN}/rerun"] = (202, {"execution_id": RUN, "reused": 0})
+    assert run(["rerun", RUN, "--follow"]) == FAILED
+    assert "failed" in capsys.readouterr().out
+
+
+def test_plan_shows_a_file_or_an_execution(gateway, plan, tmp_path, capsys):
+    assert run(["plan", str(plan)]) == PASSED
+    assert "one" in capsys.readouterr().out
+    assert run(["plan", str(plan), "--mermaid"]) == PASSED
+    assert capsys.readouterr().out == 'flowchart TD\n  s1["one"]\n'
+    node = {"step_id": 1, "name": "one", "type": "noop", "status": "failed", "reason": "timeout"}
+    later = {"step_id": 2, "name": "two", "type": "noop", "status": "skipped", "when": "inputs.x"}
+    edges = [{"from": "one", "to": "two", "kind": "fallback"}]
+    graph = {"name": "p", "strategy": "serial", "nodes": [node, later], "edges": edges}
+    gateway.answers[f"GET /v1/executions/{RUN}/plan"] = (200, graph)
+    assert run(["plan", RUN]) == PASSED
+    out = capsys.readouterr().out
+    assert "timeout" in out
+    assert "if one fails" in out
+    assert run(["plan", RUN, "--json"]) == PASSED
+    assert json.loads(capsys.readouterr().out)["edges"] == edges
+    assert run(["plan", str(tmp_path / "none.yaml")]) == USAGE

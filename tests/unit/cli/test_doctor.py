@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli.diagnosis import dependencies, machine, services
+from cli.diagnosis import browsers, dependencies, machine, services
 from cli.settings import CliSettings
 from sandbox.settings import SandboxSettings
 from shared.mongo.diagnosis import Answer
@@ -132,3 +132,18 @@ def test_a_key_that_is_none_is_a_problem(monkeypatch):
     monkeypatch.setenv("SECURITY__ENCRYPTION_KEYS", '{"k": "short"}')
     (finding,) = [f for f in machine.findings(SandboxSettings()) if f.what == "encryption"]
     assert finding.level == "problem"
+
+
+def test_a_browser_is_needed_only_where_the_settings_name_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [finding] = browsers.findings()
+    assert (finding.what, finding.level) == ("browser", "note")
+    assert "apt-get install chromium" in finding.fix
+    monkeypatch.setenv("EXECUTOR__BROWSER_PATH", str(tmp_path / "mine"))
+    [finding] = browsers.findings()
+    assert (finding.level, f"'{tmp_path}/mine' is no program" in finding.text) == ("problem", True)
+    (tmp_path / "mine").write_text("#!/bin/sh\n")
+    (tmp_path / "mine").chmod(0o755)
+    finding, videos = browsers.findings()
+    assert (finding.level, finding.text) == ("ok", str(tmp_path / "mine"))
+    assert "ffmpeg" in videos.text

@@ -65,7 +65,7 @@ def test_a_live_view_ends_with_what_the_events_told():
         Message("run.started", {"status": "running"}),
         Message("step.started", {"step_id": 1, "status": "running", "occurred_at": "now"}),
         Message("step.log", {"step_id": 1, "step_name": "one", "data": {"stream": "stderr", "text": "[red]a\nb"}}),
-        Message("step.finished", {"step_id": 1, "status": "failed", "reason": "exit_code", "data": {"duration_ms": 5}}),
+        Message("step.finished", {"step_id": 1, "status": "failed", "reason": "nonzero_exit", "data": {"duration_ms": 5}}),
         Message("step.finished", {"step_id": 99, "status": "failed"}),
         Message("run.finished", {"status": "failed", "data": {"duration_ms": 9}}),
     ]  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_live_view_ends_with_what_the_events_told():
     follow(Console(file=out, force_terminal=True, width=100), told, view)
     assert view.status == "failed"
     assert view.duration_ms == 9
-    assert view.steps[1]["reason"] == "exit_code"
+    assert view.steps[1]["reason"] == "nonzero_exit"
     assert "[red]a" in out.getvalue()
 
 

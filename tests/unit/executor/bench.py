@@ -44,10 +44,10 @@ class Bench:
             owner=None,
             default_timeout=30,
             expires_after=7 * 24 * 3600,
-            inline_output=1024,
             **{
                 "limits": Limits(output_bytes=1024 * 1024),
                 "secrets": SettingsSecrets({"acme": {"token": SecretStr("s3cr3t-value")}}),
+                "inline_output": 1024,
             }
             | parts,
         )

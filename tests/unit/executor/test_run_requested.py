@@ -12,7 +12,8 @@ from shared.clock import SystemClock
 from shared.kafka.delivery import DeadLetters
 from shared.kafka.records import Record
 from shared.objects.local import LocalStore
-from shared.work.memory import MemoryStore, MemoryWork
+from shared.work.memory import MemoryWork
+from shared.work.memory_store import MemoryStore
 from tests.builders.runs import a_run_requested
 
 NOW = SystemClock().now()
@@ -24,6 +25,15 @@ class Letters:
 
     async def send_raw(self, topic, key, value, headers):
         self.reasons.append(headers["dlq-reason"])
+
+
+class NothingRecorded:
+    async def ended_steps(self, _tenant, _execution_id, _numbers):
+        return {}
+
+    async def sources(self, _tenant, _execution_id, *, inputs):
+        assert inputs is not None
+        return ()
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def letters():
 @pytest.fixture
 def handle(store, letters, tmp_path):
     work = MemoryWork(work_queue(ExecutorGroup()), owner="one", store=store)
-    intake = Intake(work, LocalStore(tmp_path))
+    intake = Intake(work, LocalStore(tmp_path), keeping=None, workers=None, recorded=None)
     return run_requested.build(intake, DeadLetters(letters), free=lambda: 1, wake=lambda: None)
 
 

@@ -73,7 +73,7 @@ async def test_a_failed_step_is_tried_again_and_the_tries_are_told(bench):
     )
     assert journal.ended.status == "completed"
     assert journal.end_of("a").retry_count == 1
-    assert ("retrying", "a", "1.1", "exit_code") in journal.story
+    assert ("retrying", "a", "1.1", "nonzero_exit") in journal.story
 
 
 async def test_a_step_timeout_is_its_own_status(bench):

@@ -78,7 +78,7 @@ async def test_what_is_not_the_steps_own_is_closed(bench, command):
     text = command.format(pid=os.getpid(), root=bench.workspace.root, others=others)
     journal = await bench.run(shell(text, "a"))
     assert journal.end_of("a").status == "failed"
-    assert journal.end_of("a").reason == "exit_code"
+    assert journal.end_of("a").reason == "nonzero_exit"
     assert journal.text_of("a") == ""
 
 

@@ -7,6 +7,7 @@ import timeit
 import pytest
 
 from shared.errors import InvalidRequest
+from shared.plans.command_types import schemas
 from shared.plans.validation import validate_plan, validate_submission
 
 GOOD = {
@@ -125,7 +126,7 @@ def test_a_good_submission_comes_back_as_the_model():
             lambda r: step(r, 4).update(command={"type": "nop"}),
             "plan.steps[4].command.type",
             "unknown_type",
-            "did you mean 'noop'? known: exec, noop, script, shell",
+            f"did you mean 'noop'? known: {', '.join(sorted(schemas()))}",
         ),
         (
             lambda r: step(r, 4).update(command={"type": 5}),
@@ -432,3 +433,23 @@ def test_a_reference_has_a_length():
         validate_plan({"name": "n", "steps": [step]})
     assert "1024 characters" in caught.value.message
     assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "message"),
+    [
+        ({"expect": {"stauts": 1}}, "expect.stauts", "there is no 'stauts' here; did you mean 'status'?"),
+        ({"expect": {"json": [{"path": "$", "eq": 1}]}}, "expect.json[0].eq", "known: contains, equals"),
+        ({"timeout": 1}, "timeout", "'http' has no 'timeout'"),
+    ],
+)  # fmt: skip
+def test_unknown_arguments_inside_others_are_named_with_the_nearest(command, field, message):
+    plan = {
+        "name": "p",
+        "steps": [{"name": "a", "command": {"type": "http", "url": "http://x"} | command}],
+    }
+    with pytest.raises(InvalidRequest) as caught:
+        validate_submission({"plan": plan})
+    (error,) = caught.value.errors
+    assert error.field == f"plan.steps[0].command.{field}"
+    assert message in error.message

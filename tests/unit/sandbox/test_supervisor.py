@@ -3,6 +3,8 @@
 import io
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -32,6 +34,15 @@ def test_a_taken_port_is_one_sentence_with_owner_and_setting():
 
 def test_a_free_port_is_free():
     ensure_free(free_port(), part="anything")
+
+
+def test_nobody_gets_the_same_port():
+    """Not even connections: their source ports come out of another range."""
+    with ThreadPoolExecutor(8) as threads:
+        ports = list(threads.map(lambda _: free_port(), range(200)))
+    assert len(set(ports)) == 200
+    begin = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert begin < 11_000 or max(ports) < begin
 
 
 def test_too_small_a_disk_is_refused_before_anything_starts(tmp_path):

@@ -14,7 +14,8 @@ from shared.clock import SystemClock
 from shared.errors import StorageUnavailable
 from shared.events.scan import ScanRequested
 from shared.observability import tracing
-from shared.work.memory import MemoryStore, MemoryWork
+from shared.work.memory import MemoryWork
+from shared.work.memory_store import MemoryStore
 from shared.work.runner import WorkLoop
 from tests.unit.scanner.fakes import FakeCloud, MemoryResources
 

@@ -17,6 +17,7 @@ SECRET = 'p@ss w/ö"rd\\1'
     [
         SECRET,
         quote(SECRET, safe=""),
+        quote(SECRET),
         json.dumps(SECRET)[1:-1],
         json.dumps(SECRET, ensure_ascii=False)[1:-1],
         base64.b64encode(SECRET.encode()).decode().rstrip("="),

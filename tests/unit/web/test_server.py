@@ -198,3 +198,12 @@ async def test_what_is_not_http_gets_a_problem_too(server):
     answer = await exchange(server, b"\x16\x03\x01 hello\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
     assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["status"] == 400
+
+
+async def test_the_parts_of_an_answer_do_not_wait_for_each_other(server):
+    """Without TCP_NODELAY every answer on a connection that was used before took 40 ms."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        await client.get("/health")
+        (protocol,) = server._server.server_state.connections
+        accepted = protocol.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

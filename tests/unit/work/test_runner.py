@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.work.memory import MemoryStore, MemoryWork
+from shared.work.memory import MemoryWork
+from shared.work.memory_store import MemoryStore
 from shared.work.runner import WorkLoop
 from tests.builders.work import item, queue
 

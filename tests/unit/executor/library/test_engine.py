@@ -121,7 +121,8 @@ async def test_cancel_of_a_running_and_of_a_waiting_command(tmp_path):
         ({"command": {"type": "exec", "program": " "}}, InvalidCommand, "command.program"),
         ({"command": {"type": "shell", "command": "x", "shell": "fish"}}, InvalidCommand, "command.shell"),
         ({"command": {"type": "script", "path": "/nowhere.sh"}}, ScriptNotFound, "command.path"),
-        ({"command": {"type": "aws_cli", "service": "ec2", "operation": "x"}}, InvalidCommand, "command.type"),
+        ({"command": {"type": "telepathy"}}, InvalidCommand, "command.type"),
+        ({"command": {"type": "aws_cli", "service": "ec2", "operation": ""}}, InvalidCommand, "command.operation"),
     ],
 )  # fmt: skip
 async def test_bad_requests_are_refused_before_anything_starts(engine, request_, error, field):
@@ -131,11 +132,17 @@ async def test_bad_requests_are_refused_before_anything_starts(engine, request_,
     assert await engine.list_executions() == []
 
 
+async def test_without_the_aws_program_its_commands_are_refused(engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InvalidCommand, match="pip install awscli"):
+        await engine.execute({"command": {"type": "aws_cli", "service": "s3", "operation": "ls"}})
+
+
 async def test_refusals_say_what_helps(engine):
     with pytest.raises(TimeoutTooLarge, match="700000 ms is above the maximum of 600000 ms"):
         await engine.execute(shell("true", timeout_ms=700_000))
     with pytest.raises(InvalidCommand, match=r"available: .*shell"):
-        await engine.execute({"command": {"type": "aws_cli", "service": "s3", "operation": "ls"}})
+        await engine.execute({"command": {"type": "telepathy"}})
     with pytest.raises(ExecutionNotFound):
         await engine.get_status(str(uuid.uuid4()))
 

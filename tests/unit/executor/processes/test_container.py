@@ -8,6 +8,7 @@ import sys
 import psutil
 import pytest
 
+from services.executor.processes.ownership import orphans
 from tests.unit.executor.processes.contexts import until
 
 SPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -118,3 +119,13 @@ async def test_a_worker_that_forks_without_end_and_is_killed_leaves_nothing(cont
     inside[1].kill()
     assert await guarded.ended(10) == 128 + signal.SIGKILL
     await all_gone(inside)
+
+
+async def test_a_guardian_outside_leaves_what_runs_inside_alone(container):
+    """From outside the mark names a guardian that is not there: its process id is one of the inside."""
+    guarded = container("time.sleep(60)")
+    await guarded.up()
+    inside = {process.pid for process in below(guarded)}
+    assert len(inside) >= 4
+    assert not inside & {row.pid for row in orphans()}
+    guarded.process.kill()

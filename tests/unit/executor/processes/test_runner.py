@@ -22,7 +22,7 @@ async def test_success_keeps_the_streams_apart_and_says_zero(tmp_path):
 
 async def test_exit_code_and_signal_are_told_apart(tmp_path):
     outcome, _ = await bash("exit 7", tmp_path)
-    assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "exit_code", 7)
+    assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "nonzero_exit", 7)
     outcome, _ = await bash("kill -9 $$", tmp_path)
     assert (outcome.status, outcome.reason) == ("failed", "signal")
     assert (outcome.exit_code, outcome.signal) == (None, 9)
@@ -216,7 +216,7 @@ async def test_an_invalid_output_file_fails_the_step_and_names_the_line(tmp_path
     assert (outcome.status, outcome.reason) == ("failed", "invalid_output")
     assert "line 3" in outcome.error
     outcome, _ = await bash("echo nope > $CADENZA_OUTPUT; exit 3", tmp_path)
-    assert outcome.reason == "exit_code", "the exit code is the better reason"
+    assert outcome.reason == "nonzero_exit", "the exit code is the better reason"
 
 
 async def test_samples_and_totals_cover_the_whole_group(tmp_path):
@@ -265,7 +265,7 @@ async def test_limits_bind(tmp_path):
     assert outcome.status == "completed", "pipes are not files"
     ctx, _ = a_context(tmp_path, limits=Limits(cpu_seconds=1))
     outcome = await ctx.run_process(["bash", "-c", "while :; do :; done"])
-    assert outcome.reason == "signal"
+    assert outcome.reason == "cpu_limit"
 
 
 async def test_two_hundred_processes_at_once(tmp_path):

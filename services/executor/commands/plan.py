@@ -1,0 +1,101 @@
+"""Runs another plan as a child execution: a sub-plan."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from services.executor.commands.base import (
+    Command,
+    CommandContext,
+    Outcome,
+    Params,
+    Suspended,
+    completed,
+    failed,
+)
+from services.executor.commands.children import Child, ChildRuns, NewChild
+from shared.work.ports import FINAL
+
+LOOK_SECONDS = 3600.0
+"""The end of a child wakes its parent; this is how long one may take that nothing has told."""
+LINGER_SECONDS = 2.0
+END_SECONDS = 30.0
+
+
+class PlanParams(Params):
+    """Run a plan as a child execution."""
+
+    plan: dict[str, Any]
+    """The plan, as one is submitted. Its references are its own."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """Its `${{ inputs.x }}`."""
+
+
+class SubPlan(Command[PlanParams]):
+    """Its outputs are those of the child's steps, by the steps' names: `${{ steps.sub.outputs.build.version }}`. The
+    step fails as `plan_failed` when the child does not complete. The run gives its slot back while the child runs.
+    """
+
+    type = "plan"
+    uses_files = False
+    patient = True
+    params = PlanParams
+
+    async def run(self, params: PlanParams, ctx: CommandContext) -> Outcome | Suspended:
+        if ctx.children is None:
+            return failed("not_available", "sub-plans need the platform: here nothing queues them")
+        await ctx.remember({})
+        return await self.resume(params, ctx, {})
+
+    async def resume(
+        self,
+        params: PlanParams,
+        ctx: CommandContext,
+        state: Mapping[str, Any],  # noqa: ARG002 - what counts is in the database
+    ) -> Outcome | Suspended:
+        children = ctx.children
+        if children is None:
+            return failed("not_available", "sub-plans need the platform: here nothing queues them")
+        child = await children.one()
+        if child is None and not ctx.cancel.is_set():
+            await children.start([NewChild(params.plan, params.inputs)])
+            child = await children.one()
+        if child is not None and child.status in FINAL:
+            return await _ended(child, children)
+        if (end := await given_up(ctx, children)) is not None:
+            return end
+        return Suspended(
+            {},
+            seconds=LOOK_SECONDS,
+            wake_keys=(children.wake_key,),
+            linger_seconds=LINGER_SECONDS,
+            told_of_cancel=True,
+            about={"kind": "plan", "execution_id": child.id if child else None},
+        )
+
+
+async def _ended(child: Child, children: ChildRuns) -> Outcome:
+    if child.status == "completed":
+        return completed(await children.outputs(child))
+    why = f": {child.error}" if child.error else ""
+    return failed(
+        "plan_failed", f"the sub-plan {child.id} ended {child.status} ({child.reason}){why}"
+    )
+
+
+async def given_up(ctx: CommandContext, children: ChildRuns) -> Outcome | None:
+    """The end of a step that is to end before its children have: they are cancelled, and waited for a moment."""
+    late = ctx.deadline is not None and ctx.deadline <= time.monotonic()
+    if not (ctx.cancel.is_set() or late or await children.unwanted()):
+        return None
+    until = time.monotonic() + END_SECONDS
+    while await children.end("the execution that they belong to ends") > 0:
+        if time.monotonic() > until:
+            break
+        await asyncio.sleep(0.2)
+    if late:
+        return Outcome("timed_out", "timeout", "the time of the step is over")
+    return Outcome("cancelled", "cancelled")

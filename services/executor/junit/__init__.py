@@ -1,0 +1,1 @@
+"""JUnit XML that a step's programs leave, as test cases."""

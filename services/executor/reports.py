@@ -1,0 +1,88 @@
+"""Makes test cases of the reports that one try of a step left.
+
+A report that is broken, too large or no report at all is said in the step's log; it changes nothing about how the step
+ends, and neither do failed cases: that is what the program's exit code is for.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from services.executor.artifacts import MAX_COMPLAINTS, Found
+from services.executor.junit.cases import ReportedCase, folded, totals
+from services.executor.junit.parsing import BadReport, read_cases
+from services.executor.logs import StepLog
+from services.executor.ports import Journal
+from shared.security.redaction import Redactor
+
+MAX_CASES = 10_000
+"""Of one try of a step."""
+CLOCK_SECONDS = 0.05
+"""How far the file system's clock may be behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What all reports of a try say together."""
+
+    cases: list[ReportedCase] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+class Reports:
+    """Stores and counts the cases of one try, which began at `since` (seconds of the wall clock)."""
+
+    def __init__(self, journal: Journal, *, step_id: int, attempt: str, since: float) -> None:
+        self._journal = journal
+        self._step_id = step_id
+        self._attempt = attempt
+        self._since = since
+
+    async def count(
+        self, files: Sequence[Found], output: StepLog, redactor: Redactor
+    ) -> Mapping[str, int] | None:
+        """Store what the files report; its totals, None when they report nothing. Reading a large report takes a
+        second, so that is done in a thread.
+        """
+        if not files:
+            return None
+        report = await asyncio.to_thread(read, files, since=self._since, redactor=redactor)
+        for sentence in report.complaints[:MAX_COMPLAINTS]:
+            await output.emit("system", f"{sentence}\n")
+        if not report.cases:
+            return None
+        await self._journal.cases(self._step_id, self._attempt, report.cases)
+        return totals(report.cases)
+
+
+def read(files: Sequence[Found], *, since: float, redactor: Redactor) -> Report:
+    """The cases of these files; a file that is older than `since` was not written by this try."""
+    cases: list[ReportedCase] = []
+    complaints: list[str] = []
+    for file in files:
+        name = json.dumps(redactor.redact(file.name))
+        if file.path.lstat().st_mtime < since - CLOCK_SECONDS:
+            complaints.append(f"report {name} is older than this try: it is not counted")
+            continue
+        try:
+            for case in islice(read_cases(file.path), MAX_CASES + 1 - len(cases)):
+                cases.append(case)  # noqa: PERF402 - those before a break count
+        except BadReport as error:
+            complaints.append(f"report {name}: {error}")
+    if len(cases) > MAX_CASES:
+        complaints.append(f"there are more than {MAX_CASES} test cases; the others are not counted")
+    return Report([_masked(one, redactor.redact) for one in folded(cases[:MAX_CASES])], complaints)
+
+
+def _masked(case: ReportedCase, redact: Callable[[str], str]) -> ReportedCase:
+    return replace(
+        case,
+        name=redact(case.name),
+        class_name=redact(case.class_name),
+        suite=redact(case.suite),
+        file=case.file and redact(case.file),
+        message=case.message and redact(case.message),
+        details=case.details and redact(case.details),
+    )

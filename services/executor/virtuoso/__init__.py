@@ -1,0 +1,1 @@
+"""Virtuoso: what a finished execution means."""

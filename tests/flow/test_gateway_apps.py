@@ -1,0 +1,226 @@
+"""Apps by name and version: stored once, activated, read page by page, and runs started from them."""
+
+import asyncio
+import json
+
+import pytest
+import pytest_asyncio
+
+from tests.builders.gateway import OTHER, RecordingSender, running
+from tests.conftest import mongo_settings_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KEPT = (
+    "app_configurations",
+    "app_names",
+    "schedules",
+    "schedule_states",
+    "audit_logs",
+    "executions",
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def serving(mongo_process, kafka_settings, tmp_path_factory):
+    """One gateway for all tests here."""
+    sender, settings = RecordingSender(), mongo_settings_of(mongo_process)
+    folder = tmp_path_factory.mktemp("objects")
+    async with running(settings, kafka_settings, folder, parts={"sender": sender}) as it:
+        it.sender = sender
+        yield it
+        await it.database.client.drop_database(settings.database)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gateway(serving):
+    """Nothing is left of the test before."""
+    serving.sender.sent.clear()
+    for name in KEPT:
+        await serving.database[name].delete_many({})
+    return serving
+
+
+def a_version(version="1.0.0", *, said="hello", **more):
+    step = {
+        "id": 1,
+        "name": "greet",
+        "input": [{"name": "whom", "required": True}],
+        "command": {"type": "exec", "program": "echo", "args": [said, "${{ input.whom }}"]},
+    }
+    return {"version": version, "configuration": {"steps": [step], **more}}
+
+
+async def post(gateway, path, body=None, status=201, **headers):
+    answer = await gateway.client.post(path, json=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def get(gateway, path, status=200, **options):
+    answer = await gateway.client.get(path, **options)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_a_version_is_stored_once_and_never_changes(gateway):
+    first = await post(gateway, "/v1/apps/greeting/versions", a_version())
+    assert (first["app_id"], first["sub_app_id"], first["active"]) == (1, None, True)
+    assert first["created_by"] == "demo"
+    again = await gateway.client.put("/v1/apps/greeting/versions", json=a_version())
+    assert again.status_code == 200
+    assert again.json() == first
+    other = await post(gateway, "/v1/apps/greeting/versions", a_version(said="bye"), status=409)
+    assert other["code"] == "already_there"
+    stored = await get(gateway, "/v1/apps/greeting/versions/1.0.0")
+    assert stored["configuration"] == a_version()["configuration"]
+
+
+async def test_apps_and_sub_apps_have_numbers_of_their_own(gateway):
+    await post(gateway, "/v1/apps/one/versions", a_version())
+    two = await post(gateway, "/v1/apps/two/sub/versions", a_version())
+    assert (two["app_id"], two["sub_app_id"]) == (2, 1)
+    wanted = await post(gateway, "/v1/apps/seven/versions", a_version() | {"app_id": 7})
+    assert wanted["app_id"] == 7
+    for body in (a_version("2") | {"app_id": 3}, a_version() | {"app_id": 1}):
+        name = "one" if body["app_id"] == 3 else "eight"
+        await post(gateway, f"/v1/apps/{name}/versions", body, status=409)
+    named = [
+        (one["app_name"], one["sub_app_name"]) for one in (await get(gateway, "/v1/apps"))["items"]
+    ]
+    assert sorted(named, key=str) == [("one", None), ("seven", None), ("two", "sub")]
+
+
+async def test_many_new_apps_at_once_get_different_numbers(gateway):
+    made = await asyncio.gather(
+        *(post(gateway, f"/v1/apps/app{n}/versions", a_version()) for n in range(8))
+    )
+    assert sorted(one["app_id"] for one in made) == list(range(1, 9))
+
+
+async def test_the_version_that_was_activated_last_is_the_active_one(gateway):
+    for number in range(1, 6):
+        body = a_version(f"1.0.{number}") | {"activate": number < 3}
+        await post(gateway, "/v1/apps/greeting/versions", body)
+    assert (await get(gateway, "/v1/apps/greeting"))["version"] == "1.0.2"
+    await post(gateway, "/v1/apps/greeting/versions/1.0.4/activate", status=200)
+    back = await post(gateway, "/v1/apps/greeting/versions/1.0.1/activate", status=200)
+    assert [one["by"] for one in back["activations"]] == ["demo", "demo"]
+    assert (await get(gateway, "/v1/apps/greeting"))["version"] == "1.0.1"
+
+    history, cursor = [], None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = await get(gateway, "/v1/apps/greeting/versions", params=params)
+        history += page["items"]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert [one["version"] for one in history] == [f"1.0.{n}" for n in (5, 4, 3, 2, 1)]
+    assert [one["version"] for one in history if one["active"]] == ["1.0.1"]
+
+
+async def test_an_activation_that_was_cut_short_counts(gateway):
+    """The mark was set and the others have not lost theirs: the last one is the active one."""
+    for version in ("1", "2"):
+        await post(gateway, "/v1/apps/greeting/versions", a_version(version))
+    await gateway.database.app_configurations.update_many({}, {"$set": {"active": True}})
+    assert (await get(gateway, "/v1/apps/greeting"))["version"] == "2"
+    assert not (await get(gateway, "/v1/apps/greeting/versions/1"))["active"]
+    await post(gateway, "/v1/apps/greeting/versions/1/activate", status=200)
+    assert (await get(gateway, "/v1/apps/greeting"))["version"] == "1"
+
+
+async def test_a_run_is_started_by_name(gateway):
+    await post(gateway, "/v1/apps/greeting/en/versions", a_version())
+    body = {"app": {"name": "greeting", "sub_app": "en"}, "inputs": {"whom": "world"}}
+    valid = await post(gateway, "/v1/executions/validate", body, status=200)
+    assert valid["steps"] == ["greet"]
+    accepted = await post(gateway, "/v1/executions", body, status=202)
+    run = await get(gateway, f"/v1/executions/{accepted['execution_id']}")
+    wanted = {"app_id": 1, "app_name": "greeting", "sub_app_id": 1, "sub_app_name": "en"}
+    assert {name: run[name] for name in wanted} == wanted
+    assert run["app_version"] == "1.0.0"
+    async with asyncio.timeout(10):
+        while not gateway.sender.sent:
+            await asyncio.sleep(0.01)
+    event = json.loads(gateway.sender.sent[0][2])
+    assert event["app"] == wanted | {"app_version": "1.0.0"}
+    assert event["plan"]["steps"][0]["input"] == {"whom": "${{ inputs.whom }}"}
+
+
+async def test_the_key_belongs_to_what_the_caller_wrote(gateway):
+    """Another version is active meanwhile: who asks again gets the run that was started."""
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    body = {"app": {"name": "greeting"}, "inputs": {"whom": "world"}}
+    first = await post(gateway, "/v1/executions", body, status=202, **{"Idempotency-Key": "k"})
+    await post(gateway, "/v1/apps/greeting/versions", a_version("2", said="bye"))
+    again = await post(gateway, "/v1/executions", body, status=202, **{"Idempotency-Key": "k"})
+    assert again["execution_id"] == first["execution_id"]
+
+
+CANNOT_START = [
+    ({"app": {"name": "greetings"}}, 404, "did you mean 'greeting'?"),
+    ({"app": {"name": "greeting", "version": "9"}}, 404, "no version '9' of greeting"),
+    ({"app": {"name": "greeting"}}, 422, "step 'greet' needs 'whom'"),
+    ({"app": {"name": "greeting"}, "inputs": {"whom": 1}}, 422, "must be of type string"),
+    ({"app": {"name": "greeting"}, "inputs": {"whom": "x", "y": 1}}, 422, "no input 'y'"),
+    ({"app": {"name": "greeting"}, "plan": {}}, 422, "exactly one of"),
+    ({"app": "greeting"}, 422, "app"),
+    ({"app": {"name": "greeting"}, "inputs": {"whom": "x"}, "speed": 1}, 422, "speed"),
+]
+
+
+async def test_what_cannot_be_started_is_said(gateway):
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    for body, status, said in CANNOT_START:
+        assert said in (await post(gateway, "/v1/executions", body, status=status))["detail"]
+
+
+WRONG_VERSIONS = [
+    ({"version": "1"}, "configuration"),
+    (a_version() | {"extra": 1}, "extra"),
+    (a_version("1/2"), "version"),
+    (a_version(settings={"max_retries": -1}), "configuration.settings.max_retries"),
+]
+
+
+async def test_a_wrong_version_is_refused_with_the_field(gateway):
+    for body, field in WRONG_VERSIONS:
+        answer = await post(gateway, "/v1/apps/greeting/versions", body, status=422)
+        assert answer["errors"][0]["field"] == field
+    await get(gateway, "/v1/apps/greeting", status=404)
+
+
+async def test_no_app_is_seen_across_tenants(gateway):
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    for path in ("/v1/apps/greeting", "/v1/apps/greeting/versions", "/v1/apps/greeting/versions/1.0.0"):  # fmt: skip
+        await get(gateway, path, status=404, headers=OTHER)
+    assert (await get(gateway, "/v1/apps", headers=OTHER))["items"] == []
+    body = {"app": {"name": "greeting"}, "inputs": {"whom": "world"}}
+    await post(gateway, "/v1/executions", body, status=404, **OTHER)
+    theirs = await post(gateway, "/v1/apps/greeting/versions", a_version(said="bye"), **OTHER)
+    assert theirs["app_id"] == 1
+
+
+async def test_runs_are_listed_by_app(gateway):
+    documents = [
+        {"_id": f"r{n}", "tenant": "demo", "status": "completed", "app_name": app, "sub_app_name": sub}
+        for n, (app, sub) in enumerate([("a", None), ("a", "x"), ("b", None)])
+    ]  # fmt: skip
+    stamp = (await gateway.database.command("hello"))["localTime"]
+    await gateway.database.executions.insert_many(d | {"created_at": stamp} for d in documents)
+    for wanted, ids in (("a", {"r0", "r1"}), ("a/x", {"r1"}), ("b", {"r2"}), ("c", set())):
+        found = await get(gateway, "/v1/executions", params={"app": wanted})
+        assert {one["execution_id"] for one in found["items"]} == ids
+
+
+async def test_seeding_twice_changes_nothing(gateway):
+    first = await post(gateway, "/v1/apps/seed", status=200)
+    assert await post(gateway, "/v1/apps/seed", status=200) == first
+
+
+async def test_who_did_what_is_audited(gateway):
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    actions = {"app.configure", "app.activate"}
+    async with asyncio.timeout(10):
+        while set(await gateway.database.audit_logs.distinct("action")) != actions:
+            await asyncio.sleep(0.02)

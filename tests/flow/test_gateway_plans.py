@@ -1,0 +1,154 @@
+"""The graph of a run, and asking for it again: accepted, invalid, another tenant."""
+
+import json
+
+import pytest
+
+from shared.ids import new_id
+from tests.builders.gateway import OTHER, RecordingSender, running
+from tests.flow.test_gateway_reading import an_execution, store
+
+STEPS = [
+    {"name": "a", "command": {"type": "noop"}},
+    {"name": "b", "command": {"type": "noop", "outputs": {"x": "${{ inputs.n }}"}}},
+]
+PLAN = {"name": "p", "inputs": {"n": 1}, "steps": STEPS}
+
+
+@pytest.fixture
+async def gateway(mongo_settings, kafka_settings, tmp_path):
+    parts = {"sender": RecordingSender()}
+    # Nobody takes the runs up, so there is nothing to reconcile.
+    quiet = {"reconcile_seconds": 3_600}
+    async with running(mongo_settings, kafka_settings, tmp_path, parts=parts, **quiet) as it:
+        it.sender = parts["sender"]
+        yield it
+
+
+def a_state(run, number, status, reason=None, **more):
+    return {
+        "_id": f"{run}/{number}",
+        "execution_id": run,
+        "tenant": "demo",
+        "step_id": number,
+        "step_name": STEPS[number - 1]["name"],
+        "status": status,
+        "reason": reason,
+        **more,
+    }
+
+
+async def an_ended_run(gateway, *, status="failed", plan=PLAN, **more):
+    metadata = {"ip_address": "127.0.0.1", "mine": 1}
+    document = an_execution(status=status, plan=plan, metadata=metadata, **more)
+    (run,) = await store(gateway, "executions", document)
+    second = "completed" if status == "completed" else "failed"
+    await store(gateway, "execution_steps", a_state(run, 1, "completed"), a_state(run, 2, second))
+    return run
+
+
+async def test_a_rerun_asks_for_what_failed_and_names_what_it_takes_over(gateway):
+    run = await an_ended_run(gateway, labels={"branch": "main"})
+    headers = {"Idempotency-Key": "again"}
+    path, body = f"/v1/executions/{run}/rerun", {"inputs": {"n": 2}}
+    answer = await gateway.client.post(path, json=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["rerun_of"], answer.json()["reused"]) == (run, 1)
+    same = await gateway.client.post(path, json=body, headers=headers)
+    assert same.json()["execution_id"] == answer.json()["execution_id"]
+    other = await gateway.client.post(path, json={"from": "start"}, headers=headers)
+    assert (other.status_code, other.json()["type"]) == (
+        409,
+        "urn:cadenza:problem:idempotency_key_reused",
+    )
+
+    accepted = await gateway.database.accepted_events.find_one(
+        {"_id": answer.json()["execution_id"]}
+    )
+    event = json.loads(accepted["body"])
+    assert event["rerun"] == {"of": run, "family": run, "reuse": [1]}
+    assert (event["inputs"], event["metadata"]["mine"]) == ({"n": 2}, 1)
+    there = (await gateway.client.get(answer.headers["location"])).json()
+    assert (there["status"], there["rerun_of"], there["family_id"]) == ("queued", run, run)
+    audit = await gateway.database.audit_logs.find_one({"action": "execution.rerun"})
+    assert audit is not None
+
+
+WRONG = [
+    ({"from": "c"}, "from"),
+    ({"from": ""}, "from"),
+    ({"form": "start"}, "form"),
+    ({"inputs": {"m": 1}}, "inputs.m"),
+    ({"inputs": 3}, "inputs"),
+]
+
+
+async def test_what_cannot_be_run_again_so(gateway):
+    run = await an_ended_run(gateway)
+    for body, field in WRONG:
+        answer = await gateway.client.post(f"/v1/executions/{run}/rerun", json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_when_it_cannot_be_run_again(gateway):
+    running_one = await an_ended_run(gateway, status="running")
+    answer = await gateway.client.post(f"/v1/executions/{running_one}/rerun")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:cadenza:problem:in_progress")
+    well = await an_ended_run(gateway, status="completed")
+    answer = await gateway.client.post(f"/v1/executions/{well}/rerun")
+    assert (answer.status_code, answer.json()["type"]) == (
+        409,
+        "urn:cadenza:problem:nothing_failed",
+    )
+    (old,) = await store(gateway, "executions", an_execution(status="failed", plan=PLAN))
+    answer = await gateway.client.post(f"/v1/executions/{old}/rerun")
+    assert (answer.status_code, answer.json()["type"]) == (
+        409,
+        "urn:cadenza:problem:steps_forgotten",
+    )
+    answer = await gateway.client.post(f"/v1/executions/{old}/rerun", json={"from": "start"})
+    assert answer.status_code == 202
+    for options in ({"headers": OTHER}, {}):
+        unknown = old if options else new_id()
+        for method, part in (("POST", "rerun"), ("GET", "plan"), ("GET", "family")):
+            path = f"/v1/executions/{unknown}/{part}"
+            answer = await gateway.client.request(method, path, **options)
+            assert answer.status_code == 404, (method, path)
+
+
+async def test_the_plan_as_a_graph(gateway):
+    run = await an_ended_run(gateway)
+    graph = (await gateway.client.get(f"/v1/executions/{run}/plan")).json()
+    assert [(n["name"], n["status"]) for n in graph["nodes"]] == [
+        ("a", "completed"),
+        ("b", "failed"),
+    ]
+    assert graph["edges"] == [{"from": "a", "to": "b", "kind": "order"}]
+    for options in ({"params": {"format": "mermaid"}}, {"headers": {"Accept": "text/vnd.mermaid"}}):
+        drawn = await gateway.client.get(f"/v1/executions/{run}/plan", **options)
+        assert drawn.headers["content-type"].startswith("text/vnd.mermaid")
+        assert "class s2 failed" in drawn.text
+    queued = (await gateway.submit({"plan": PLAN})).json()["execution_id"]
+    graph = (await gateway.client.get(f"/v1/executions/{queued}/plan")).json()
+    assert {node["status"] for node in graph["nodes"]} == {"pending"}
+
+
+async def test_a_family_is_told_from_any_of_its_runs(gateway):
+    first, second, third = sorted(new_id() for _ in range(3))  # of one millisecond, maybe
+    await an_ended_run(gateway, _id=first)
+    kin = {"rerun_of": first, "family_id": first}
+    members = [an_execution(_id=second, status="failed", **kin), an_execution(_id=third, **kin)]
+    await store(gateway, "executions", *members)
+    for one in (first, second, third):
+        family = (await gateway.client.get(f"/v1/executions/{one}/family")).json()
+        assert (family["family_id"], family["newest_id"]) == (first, third)
+        assert family["status"] == "completed"
+        assert [item["execution_id"] for item in family["items"]] == [first, second, third]
+    path = f"/v1/executions/{second}/family"
+    page = (await gateway.client.get(path, params={"limit": 2})).json()
+    rest = (await gateway.client.get(path, params={"cursor": page["next_cursor"]})).json()
+    assert [item["execution_id"] for item in rest["items"]] == [third]
+    alone = (await gateway.submit({"plan": PLAN})).json()["execution_id"]
+    family = (await gateway.client.get(f"/v1/executions/{alone}/family")).json()
+    assert (family["status"], len(family["items"])) == ("queued", 1)

@@ -1,0 +1,69 @@
+"""Suites that exist already, as processes: pytest for real, Playwright's own runner by what it is started with."""
+
+import sys
+import xml.etree.ElementTree as ET
+
+from services.executor.commands.reach import BrowserPlace
+from tests.integration.executor.browser.conftest import run
+
+TESTS = """
+import os
+from playwright.sync_api import sync_playwright
+
+def test_the_shop():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ["CADENZA_BROWSER"])
+        page = browser.new_page()
+        page.goto(os.environ["BASE_URL"] + "/shop")
+        assert page.title() == "Shop"
+        browser.close()
+
+def test_that_fails():
+    assert 1 == 2
+"""
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+
+
+async def test_a_pytest_suite_drives_the_browser_and_leaves_its_report(site, tmp_path):
+    folder = tmp_path / "work/e2e"
+    folder.mkdir(parents=True)
+    (folder / "test_shop.py").write_text(TESTS)
+    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e", "args": ["-q"]}
+    ran = await run(tmp_path, "playwright", {"suite": suite, "base_url": site.url})
+    assert ran.end == ("failed", "tests_failed")
+    assert ran.outcome.outputs["report"] == "test-reports/suite.xml"
+    assert ran.files() == ["junit.xml"]
+    text = (tmp_path / "work/test-reports/suite.xml").read_text()
+    assert text == (ran.kept / "junit.xml").read_text()
+    cases = {case.get("name"): len(case) for case in ET.fromstring(text).iter("testcase")}
+    assert cases == {"test_the_shop": 0, "test_that_fails": 1}
+
+    suite["args"] = ["-k", "no_such_test"]
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("failed", "no_tests")
+
+
+async def test_suites_that_cannot_run(tmp_path):
+    suite = {"runner": "playwright", "program": ["no-such-runner"]}
+    ran = await run(
+        tmp_path, "playwright", {"suite": suite}, place=BrowserPlace("/nowhere/chromium")
+    )
+    assert ran.end == ("failed", "program_missing")
+    assert "the suite has to bring its own" in ran.printed
+    suite = {"runner": "pytest", "working_dir": "../.."}
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("failed", "working_dir_missing")
+
+
+async def test_playwrights_own_runner_is_asked_for_a_report(tmp_path):
+    (tmp_path / "work").mkdir()
+    runner = tmp_path / "work/runner"
+    runner.write_text(
+        '#!/bin/sh\necho "$@"\necho "<testsuites/>" > "$PLAYWRIGHT_JUNIT_OUTPUT_FILE"\n'
+    )
+    runner.chmod(0o755)
+    suite = {"runner": "playwright", "program": [str(runner)], "args": ["--grep", "a b"]}
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("completed", None)
+    assert ran.printed == "test --reporter=line,junit --grep a b\n"
+    assert (ran.kept / "junit.xml").read_text() == "<testsuites/>\n"

@@ -1,0 +1,155 @@
+"""Children whose parents have died, ended, or began them by halves."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.executor.bootstrap import work_queue
+from services.executor.commands.base import CommandContext
+from services.executor.commands.children import NewChild, UnusableTable
+from services.executor.commands.lanes import Lanes, LanesParams
+from services.executor.documents import new_run
+from services.executor.family import INLINE_PLAN_BYTES, Family
+from services.executor.repository import COLLECTIONS
+from services.executor.repository.kin import MongoKin
+from services.executor.settings import ExecutorGroup
+from shared.clock import SystemClock
+from shared.ids import child_id, new_id
+from shared.mongo.indexes import apply
+from shared.objects.local import LocalStore
+from shared.plans.validation import validate_plan
+from shared.work.ports import Added
+from shared.work.queue import build_work
+from tests.builders.runs import a_plan, a_run_requested, a_step
+from tests.builders.work import Remembering
+
+pytestmark = pytest.mark.breaks
+
+
+class Home:
+    """One worker with a parent that it has claimed."""
+
+    def __init__(self, database, tmp_path):
+        self.database = database
+        self.parts = build_work(
+            database, work_queue(ExecutorGroup()), publisher=Remembering(), owner="one"
+        )
+        self.work = self.parts.work
+        self.objects = LocalStore(tmp_path / "objects")
+        self.family = Family(
+            self.work,
+            MongoKin(database),
+            self.work.wakes,
+            self.objects,
+            clock=SystemClock(),
+            free=lambda: 0,
+            wake=lambda: None,
+        )
+
+    async def parent(self, **plan):
+        plan = a_plan(**plan)
+        request = a_run_requested(plan=plan)
+        assert await self.work.add([new_run(request, plan)]) == [Added.INSERTED]
+        (self.claim,) = await self.work.claim(1)
+        self.children = self.family.of(self.claim.document, validate_plan(plan), 1)
+        return self
+
+    async def statuses(self):
+        found = self.database.executions.find({"parent_id": self.claim.id}).sort("lane")
+        return [(one["lane"], one["status"]) async for one in found]
+
+    def lane(self, number, plan=None):
+        return NewChild(plan or a_plan(), {}, number, {"n": number})
+
+
+@pytest.fixture
+async def home(mongo_database, tmp_path):
+    await apply(mongo_database, COLLECTIONS)
+    it = Home(mongo_database, tmp_path)
+    for part in it.parts.resources:
+        await part.start()
+    yield it
+    for part in reversed(it.parts.resources):
+        await part.stop()
+
+
+async def test_a_lane_that_a_dead_parent_has_left_out_is_started(home, tmp_path):
+    await home.parent(data=[{"n": number} for number in range(3)])
+    await home.children.start([home.lane(1), home.lane(3)])
+    for claim in await home.work.claim(5):
+        await home.work.finish(claim, "completed")
+    ctx = CommandContext(tmp_path, {}, None, None, children=home.children)
+    await Lanes().resume(LanesParams(), ctx, {})
+    assert await home.statuses() == [(1, "completed"), (2, "queued"), (3, "completed")]
+    for claim in await home.work.claim(5):
+        await home.work.finish(claim, "failed", reason="step_failed")
+    end = await Lanes().resume(LanesParams(), ctx, {})
+    assert (end.status, end.reason) == ("failed", "lanes_failed")
+    assert [one["lane"] for one in end.outputs["not_completed"]] == [2]
+
+
+async def test_a_lane_is_started_once_and_keeps_the_time_of_its_parent(home):
+    await home.parent(data=[{"n": 1}])
+    for _ in range(2):
+        await home.children.start([home.lane(1)])
+    assert await home.statuses() == [(1, "queued")]
+    assert child_id(home.claim.id, 1, 1)[:13] == home.claim.id[:13]
+    assert child_id(home.claim.id, 1, 1) == child_id(home.claim.id, 1, 1)
+
+
+async def test_a_parent_that_was_not_told_is_told_by_the_sweeper(home):
+    await home.parent(data=[{"n": 1}])
+    await home.children.start([home.lane(1)])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    keys = [home.children.wake_key]
+    assert await home.work.wait(home.claim, wake_at=later, wake_keys=keys) == "waiting"
+    (child,) = await home.work.claim(5)
+    await home.work.finish(child, "completed")  # and its worker dies here
+    assert await home.family.tell_parents() == 0, "somebody may be telling it"
+    await home.database.executions.update_one(
+        {"_id": child.id}, {"$set": {"completed_at": datetime.now(UTC) - timedelta(minutes=1)}}
+    )
+    assert await home.family.tell_parents() == 1
+    assert [claim.id for claim in await home.work.claim(5)] == [home.claim.id]
+    assert await home.family.tell_parents() == 0, "it was noted that it knows"
+
+
+async def test_children_of_a_parent_that_has_ended_are_cancelled(home):
+    await home.parent(data=[{"n": 1}, {"n": 2}])
+    await home.children.start([home.lane(1), home.lane(2)])
+    assert await home.family.end_orphans() == 0
+    await home.work.finish(home.claim, "failed", reason="lost_worker")
+    assert await home.family.end_orphans() == 2
+    assert await home.statuses() == [(1, "cancelled"), (2, "cancelled")]
+
+
+async def test_a_large_plan_is_stored_once_for_all_lanes(home):
+    await home.parent(data=[{"n": 1}, {"n": 2}])
+    large = a_plan(a_step(metadata={"x": "y" * INLINE_PLAN_BYTES}))
+    await home.children.start([home.lane(1, large), home.lane(2, large)])
+    found = [one async for one in home.database.executions.find({"parent_id": home.claim.id})]
+    assert [one["plan"] for one in found] == [None, None]
+    assert len({one["stored_plan"]["uri"] for one in found}) == 1
+
+
+async def test_rows_come_from_an_artifact_of_the_same_tenant(home):
+    table = {"execution_id": "0198-made", "artifact": "customers.csv"}
+    await home.parent(data=table)
+    info = await home.objects.put("acme/customers.csv", b"name,seats\nann,1\nbob,5\n")
+    document = {
+        "_id": new_id(),
+        "execution_id": "0198-made",
+        "artifact_name": "customers.csv",
+        "storage_path": info.uri,
+        "size_bytes": info.size,
+    }
+    await home.database.execution_artifacts.insert_one({**document, "tenant": "other"})
+    with pytest.raises(UnusableTable, match="no artifact"):
+        await home.children.rows()
+    await home.database.execution_artifacts.insert_one(
+        {**document, "_id": new_id(), "tenant": "acme"}
+    )
+    assert (await home.children.rows()).rows == [
+        {"name": "ann", "seats": "1"},
+        {"name": "bob", "seats": "5"},
+    ]
