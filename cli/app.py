@@ -24,9 +24,12 @@ from cli.commands import (
     run,
     scan,
     schedules,
+    secrets,
     simulate,
     up,
+    uploads,
     validate,
+    variables,
     webhook,
     workers,
 )
@@ -64,6 +67,10 @@ app.command(rich_help_panel=RUNS)(rerun.rerun)
 app.add_typer(executions.app, name="executions", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(logs.logs)
 app.command(rich_help_panel=RUNS)(cancel.cancel)
+app.command(rich_help_panel=RUNS)(uploads.upload)
+app.add_typer(uploads.app, name="uploads", rich_help_panel=RUNS)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=RUNS)
+app.add_typer(variables.app, name="variables", rich_help_panel=RUNS)
 app.command(rich_help_panel=RUNS)(lanes.lanes)
 app.command(rich_help_panel=RUNS)(decide.approve)
 app.command(rich_help_panel=RUNS)(decide.reject)

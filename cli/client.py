@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -64,6 +64,13 @@ class Client:
     def post_bytes(self, path: str, body: bytes, *, headers: Mapping[str, str]) -> Json:
         """Post exactly these bytes (a signature covers them)."""
         return self._json(self._request("POST", path, content=body, headers=headers))
+
+    def post_file(self, path: str, file: IO[bytes], **query: Any) -> Json:
+        """Post a file as it is, piece by piece; storing it may take the platform a while."""
+        patience = httpx.Timeout(60.0, read=600.0)
+        return self._json(
+            self._request("POST", path, content=file, params=_given(query), timeout=patience)
+        )
 
     def items(self, path: str, *, limit: int | None = None, **query: Any) -> Iterator[Json]:
         """All items of a listing, page by page; at most `limit` of them."""

@@ -50,7 +50,7 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
     """All variables of one service's process; what the user has set wins over the sandbox's choice."""
     addresses = Addresses.of(settings)
     keys = [
-        {"key": API_KEY, "tenant": TENANT, "user": "demo", "roles": ["admin"]},
+        {"key": API_KEY, "tenant": TENANT, "user": "demo", "roles": ["admin", "decrypt"]},
         {"key": OTHER_KEY, "tenant": "other", "user": "other", "roles": ["admin"]},
     ]
     ours = {

@@ -17,6 +17,7 @@ from sandbox import migration
 from sandbox.addresses import SERVICES, VIRTUOSO_TOKEN, Addresses, environment
 from sandbox.aws import Aws
 from sandbox.board import Board
+from sandbox.encryption import encryption_keys
 from sandbox.errors import DiskFull, SandboxError
 from sandbox.estate import furnish
 from sandbox.kafka import Kafka
@@ -44,6 +45,10 @@ class Sandbox:
         self._kafka = None if settings.kafka else self._embedded_kafka()
         self._mongo = None if settings.mongo else self._embedded_mongo()
         self._others = self._embedded_others()
+        self._environments = {
+            name: environment(settings, name, work=(settings.data / "work").absolute())
+            for name in services
+        }
         self._services = [self._service(name) for name in services]
         self._stopping = threading.Event()
 
@@ -56,6 +61,7 @@ class Sandbox:
     def start(self, board: Board) -> None:
         """Start everything. Raises SandboxError, after stopping what was started."""
         self._make_room()
+        self._give_key()
         for part in self.parts:
             ensure_free(part.port, part=part.name, setting=part.port_setting)
         tasks: dict[str, Task] = {
@@ -116,6 +122,12 @@ class Sandbox:
                 f"The disk of {data.absolute()} has {free} MB left and the sandbox needs "
                 f"{self.settings.min_free_mb} MB: make room, or set SANDBOX__DATA to another folder."
             )
+
+    def _give_key(self) -> None:
+        """Where the user has set none, the sandbox's own."""
+        keys = encryption_keys(self.settings.data)
+        for variables in self._environments.values():
+            variables.setdefault("SECURITY__ENCRYPTION_KEYS", keys)
 
     def _start_kafka(self, say: Say) -> str:
         if self._kafka:
@@ -179,7 +191,6 @@ class Sandbox:
         return others
 
     def _service(self, name: str) -> Module:
-        work = (self.settings.data / "work").absolute()
         return Module(
             name,
             [f"services.{name}"],
@@ -187,7 +198,7 @@ class Sandbox:
             ready="/health/ready",
             log=self.logs / f"{name}.log",
             setting=f"SANDBOX__{name.upper()}_PORT",
-            env=environment(self.settings, name, work=work),
+            env=self._environments[name],
             timeout=self.settings.start_seconds,
             # The executor ends its steps before itself; everything else may go at once.
             orphan_signal=signal.SIGTERM if name == "executor" else signal.SIGKILL,

@@ -117,6 +117,14 @@ class AuthSettings(Group):
     """Tenant → secret of its inbound webhooks' HMAC-SHA256 signature, as a JSON object."""
 
 
+class SecuritySettings(Group):
+    """Encryption at rest. Gateway and executor need the same keys."""
+
+    encryption_keys: dict[str, SecretStr] = {}
+    """Key id → 32 bytes in base64, as a JSON object: the first encrypts, all decrypt, so a new key goes in front.
+    Without one no secret can be stored and no step may have `encrypted_fields`."""
+
+
 class HttpSettings(Group):
     """The service's own HTTP side."""
 
@@ -172,6 +180,7 @@ class ServiceSettings(BaseSettings):
     objects: ObjectsSettings = ObjectsSettings()
     aws: AwsSettings = AwsSettings()
     auth: AuthSettings = AuthSettings()
+    security: SecuritySettings = SecuritySettings()
     http: HttpSettings = HttpSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     runtime: RuntimeSettings = RuntimeSettings()

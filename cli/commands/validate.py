@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.exits import FAILED, PASSED, Refused
 from cli.options import ApiKey, AsJson, Url, gateway
@@ -34,4 +35,6 @@ def validate(
         print_json(answer)
     else:
         console.print(f"[green]{file} is valid[/]: {len(plan['steps'])} steps")
+        for warning in answer.get("warnings") or ():
+            console.print(f"[yellow]·[/] {escape(warning)}")
     return PASSED

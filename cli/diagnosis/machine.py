@@ -13,7 +13,8 @@ from sandbox.errors import SandboxError
 from sandbox.settings import SandboxSettings
 from services.executor.settings import ExecutorSettings
 from shared.errors import ConfigurationError
-from shared.settings import load
+from shared.security.encryption import cipher_of
+from shared.settings import ServiceSettings, load
 
 FEW_FILES, ENOUGH_FILES = 1_024, 4_096
 ENOUGH_PROCESSES = 1_024
@@ -33,6 +34,8 @@ def findings(settings: SandboxSettings) -> Iterator[Finding]:
     yield processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], root=os.geteuid() == 0)
     yield _isolation()
     yield from browsers.findings()
+    yield git()
+    yield _encryption(settings)
 
 
 def ports(settings: SandboxSettings) -> Iterator[Finding]:
@@ -128,6 +131,37 @@ def _isolation() -> Finding:
     except ConfigurationError as error:
         return problem("isolation", error.message, "Mend the EXECUTOR__ settings.")
     return isolation(len(uids), root=os.geteuid() == 0)
+
+
+def git() -> Finding:
+    """The program that fetches `sources` of plans."""
+    found = shutil.which("git")
+    if found:
+        return ok("git", found)
+    fix = "Install git where executors run (and ssh, for repositories that want it)."
+    return note("git", "there is none: plans whose sources are git repositories will fail", fix)
+
+
+def _encryption(settings: SandboxSettings) -> Finding:
+    try:
+        cipher = cipher_of(load(ServiceSettings).security)
+    except ConfigurationError as error:
+        return problem("encryption", error.message, "Mend SECURITY__ENCRYPTION_KEYS.")
+    return encryption(given=cipher is not None, sandbox=settings.mongo is None)
+
+
+def encryption(*, given: bool, sandbox: bool) -> Finding:
+    """Whether secrets and encrypted fields can be stored."""
+    what = "encryption"
+    if given:
+        return ok(what, "SECURITY__ENCRYPTION_KEYS is set; gateway and executors need the same")
+    if sandbox:
+        return ok(what, "the sandbox keeps a key of its own beside its data")
+    return note(
+        what,
+        "SECURITY__ENCRYPTION_KEYS is not set: secrets cannot be stored, and steps with encrypted fields fail",
+        """Set it for gateway and executors alike: {"2026": "<output of: openssl rand -base64 32>"}.""",
+    )
 
 
 def isolation(users: int, *, root: bool) -> Finding:

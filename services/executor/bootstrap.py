@@ -39,12 +39,15 @@ from services.executor.repository.keeping import MongoKeptRuns
 from services.executor.repository.kin import MongoKin
 from services.executor.repository.recorded import MongoRecordedSteps
 from services.executor.repository.schedules import MongoTimetable
+from services.executor.repository.tenant_values import MongoSecrets, MongoVariables
+from services.executor.repository.uploads import MongoUploads
 from services.executor.repository.workers import MongoWorkers
 from services.executor.retention import Ages, Retention
 from services.executor.schedules import Schedules
 from services.executor.scope import RunParts
 from services.executor.service import Executor
 from services.executor.settings import ExecutorGroup, ExecutorSettings
+from services.executor.sources.building import build_sources
 from services.executor.workspace import Workspace
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError
@@ -63,7 +66,8 @@ from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Resource
 from shared.runtime import Health
-from shared.security.secrets import SettingsSecrets
+from shared.security.encryption import cipher_of
+from shared.security.secrets import ChainedSecrets, SettingsSecrets
 from shared.service import VERSION, App
 from shared.views.queue import SLOTS
 from shared.web.app import build_web_app
@@ -121,7 +125,9 @@ def build_app(
             mongo.database, work=parts.work, commit=parts.commit, publisher=publisher, clock=clock
         ),
         folders=workspace,
-        parts=_run_parts(settings, objects, owner_mark, parts.work.wakes, family, reach),
+        parts=_run_parts(
+            settings, objects, owner_mark, mongo.database, parts.work.wakes, family, reach
+        ),
     )
     loop = _loop(settings, parts.work, queue, executor, health, live_until)
     workers = MongoWorkers(mongo.database)
@@ -339,19 +345,26 @@ def _run_parts(
     settings: ExecutorSettings,
     objects: ObjectStore,
     owner_mark: str | None,
+    database: Database,
     wakes: Wakes,
     family: Family,
     reach: Reach,
 ) -> RunParts:
     group = settings.executor
+    cipher = cipher_of(settings.security)
+    seconds = group.secret_cache_seconds
+    processes = LocalProcessRunner(
+        grace_seconds=group.grace_seconds,
+        sample_seconds=group.metrics_seconds,
+        guarded=owner_mark is not None,
+    )
     return RunParts(
         commands=build_registry(),
-        processes=LocalProcessRunner(
-            grace_seconds=group.grace_seconds,
-            sample_seconds=group.metrics_seconds,
-            guarded=owner_mark is not None,
+        processes=processes,
+        secrets=ChainedSecrets(
+            MongoSecrets(database, cipher, seconds=seconds), SettingsSecrets(group.secrets)
         ),
-        secrets=SettingsSecrets(group.secrets),
+        variables=MongoVariables(database, seconds=seconds),
         objects=objects,
         clock=SystemClock(),
         room=asyncio.Semaphore(group.process_limit),
@@ -364,6 +377,8 @@ def _run_parts(
         max_artifacts=group.max_artifact_bytes,
         limits=group.limits(),
         users=_users(group.step_uids),
+        cipher=cipher,
+        sources=build_sources(settings, MongoUploads(database), objects, processes),
         wakes=wakes,
         family=family,
         rest_after=group.rest_after_seconds,

@@ -31,6 +31,7 @@ from shared.ids import child_id
 from shared.objects.ports import ObjectMissing, ObjectStore
 from shared.plans.plan import Plan
 from shared.plans.rows import ArtifactTable, Row, combinations, without_rows
+from shared.security.fields import HIDDEN, change
 from shared.work.ports import NewItem, Wakes, Work
 
 INLINE_PLAN_BYTES = 16 * 1024
@@ -202,6 +203,8 @@ class StepChildren:
                 output = json.loads(
                     await self._family.objects.get(self._family.objects.key_of(uri))
                 )
+            if sealed := step.get("encrypted_fields"):
+                output, _ = change(output, sealed, "output", lambda *_: HIDDEN)
             out[step["step_name"]] = output
         return out
 
@@ -244,6 +247,10 @@ class StepChildren:
             "row": child.row,
             "lane_total": len(self._rows.rows) if self._rows else None,
         }
+        # a lane has the files of its parent; a sub-plan has a plan, and thus sources, of its own
+        sources = (self._parent.get("sources") if child.lane is not None else None) or ()
+        if sources:
+            kinship["sources"] = [dict(record) for record in sources]
         return replace(item, fields={**item.fields, **kinship})
 
     async def _stored_plan(self, plan: Mapping[str, Any]) -> StoredPlan | None:

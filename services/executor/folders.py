@@ -3,6 +3,7 @@
     <run>/work                            the working directory that the commands share
     <run>/artifacts-<try>                 `$CADENZA_ARTIFACTS` of a try
     <run>/outputs/<try>.jsonl             `$CADENZA_OUTPUT` of a try
+    <run>/sources                         ours: what is being fetched before the first step
     <run>/<try>.log, <run>/<try>.taken    ours: a long log; artifacts of another user, before they are read
 
 Where steps run as another user, that one may enter the run's folder but change nothing in it.
@@ -62,21 +63,39 @@ class RunFolder:
     def make(self, folder: TryFolder) -> None:
         """Make what a command may use. Raises OSError."""
         if not self.made:
-            self.made = True
-            self.root.mkdir(parents=True)
-            if self.uid is not None:
-                os.chown(self.root, -1, self.uid)
-                self.root.chmod(0o710)
+            self._make_root()
             self._make(self.working_dir)
             self._make(self.root / OUTPUTS)
         if folder.artifacts not in self._artifacts:
             self._make(folder.artifacts)
             self._artifacts.append(folder.artifacts)
 
+    def begin_filling(self) -> None:
+        """Make a working directory that nobody else may enter yet, so that it can be filled. Raises OSError."""
+        self._make_root()
+        self.working_dir.mkdir(mode=0o700)
+
+    def end_filling(self) -> None:
+        """Give it to the commands. Raises OSError."""
+        self.working_dir.chmod(0o755)
+        self.give(self.working_dir)
+        self._make(self.root / OUTPUTS)
+
+    def give(self, path: Path) -> None:
+        """Make it the commands' own."""
+        if self.uid is not None:
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+    def _make_root(self) -> None:
+        self.made = True
+        self.root.mkdir(parents=True)
+        if self.uid is not None:
+            os.chown(self.root, -1, self.uid)
+            self.root.chmod(0o710)
+
     def _make(self, folder: Path) -> None:
         folder.mkdir()
-        if self.uid is not None:
-            os.chown(folder, self.uid, self.uid, follow_symlinks=False)
+        self.give(folder)
 
     def holds_artifacts(self, folder: TryFolder) -> bool:
         """False when there is surely nothing in the artifacts folder, which then may serve the next try."""

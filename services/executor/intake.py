@@ -110,7 +110,9 @@ class Intake:
         if (rerun := request.event.rerun) is None:
             return item
         recorded = await self._recorded.ended_steps(item.tenant, rerun.of, rerun.reuse)
-        return as_rerun(item, rerun, recorded)
+        inputs = request.event.inputs
+        sources = await self._recorded.sources(item.tenant, rerun.of, inputs=inputs)
+        return as_rerun(item, rerun, recorded, sources)
 
     async def _plan(self, request: RunRequested) -> dict[str, Any] | None:
         if request.stored_plan is None:

@@ -54,6 +54,8 @@ class StepRecord:
     """No try has begun since the last one failed; the next one begins then."""
     results: Mapping[str, int] | None = None
     reason: str | None = None
+    reused_from: str | None = None
+    """The execution in which it ran, when a rerun took it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class StepEnd:
     retry_count: int = 0
     memory_usage_mb: float | None = None
     cpu_usage_percent: float | None = None
+    encrypted_fields: tuple[str, ...] = ()
+    """Paths in input and output at which there is an envelope."""
 
 
 @dataclass(frozen=True, slots=True)

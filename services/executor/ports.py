@@ -17,6 +17,7 @@ from services.executor.models import (
     StepRecord,
     WaitingFor,
 )
+from shared.views.uploads import StoredUpload
 from shared.work.ports import Claim
 
 
@@ -63,6 +64,10 @@ class Journal(Protocol):
 
     async def artifact(self, artifact: Artifact) -> None:
         """Record a file that was kept."""
+        ...
+
+    async def sources(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Record what the plan's sources resolved to; durable when this returns."""
         ...
 
     async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
@@ -142,6 +147,12 @@ class Journals(Protocol):
     def of(self, claim: Claim) -> Journal: ...
 
 
+class Uploads(Protocol):
+    """What people have uploaded. Raises StorageUnavailable."""
+
+    async def find(self, tenant: str, sha256: str) -> StoredUpload | None: ...
+
+
 class RecordedSteps(Protocol):
     """What is recorded of steps of runs that have ended."""
 
@@ -149,4 +160,12 @@ class RecordedSteps(Protocol):
         self, tenant: str, execution_id: str, numbers: Sequence[int]
     ) -> Mapping[int, Mapping[str, Any]]:
         """Those of the numbered steps that are there and went well, as documents."""
+        ...
+
+    async def sources(
+        self, tenant: str, execution_id: str, *, inputs: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        """What the sources of a run were resolved to; nothing when it has none, is gone, or had other inputs: sources
+        may refer to them.
+        """
         ...

@@ -4,22 +4,30 @@ Outputs that lie in the object store are referred to, not copied; retention leav
 refers to them. What is taken over never changes in the run that it comes from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from shared.events.run import Rerun
 from shared.work.ports import NewItem
 
-_COPIED = ("input", "output", "output_uri", "exit_code", "truncated")
+_COPIED = ("input", "output", "output_uri", "exit_code", "truncated", "encrypted_fields")
+"""Envelopes stay bound to the execution in which the step ran: `reused_from` says which."""
 REUSED = "reused"
 
 
-def as_rerun(item: NewItem, rerun: Rerun, recorded: Mapping[int, Mapping[str, Any]]) -> NewItem:
-    """The run as a rerun. One whose recorded steps are gone is rejected when it is claimed: to run them again without
-    being asked to might do harm.
+def as_rerun(
+    item: NewItem,
+    rerun: Rerun,
+    recorded: Mapping[int, Mapping[str, Any]],
+    sources: Sequence[Mapping[str, Any]] = (),
+) -> NewItem:
+    """The run as a rerun, with the files of the one before it when it takes steps over. One whose recorded steps are
+    gone is rejected when it is claimed: to run them again without being asked to might do harm.
     """
     fields = {**item.fields, "rerun_of": rerun.of, "family_id": rerun.family}
+    if sources and rerun.reuse:
+        fields["sources"] = [dict(record) for record in sources]  # from the start: as they are now
     missing = [number for number in rerun.reuse if number not in recorded]
     if missing:
         gone = f"step {missing[0]} of execution {rerun.of}, which it takes over, is no longer kept"

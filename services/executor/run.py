@@ -10,6 +10,7 @@ is lost the task is cancelled: processes are ended and nothing more is written.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,10 @@ from services.executor.flow import Cleanup, has_begun, holds, stand_in
 from services.executor.models import STEP_FINAL, RunEnd, RunWait, StepEnd, StepRecord
 from services.executor.planning.strategies import Schedule
 from services.executor.ports import Journal
+from services.executor.run_sources import bring_sources, failure
 from services.executor.scope import RunParts, RunScope
 from services.executor.steps import StepRun
+from shared.errors import CadenzaError
 from shared.plans.plan import Step
 
 log = structlog.get_logger()
@@ -67,6 +70,8 @@ class Run:
         for name, record in records.items():
             if record.status in STEP_FINAL:
                 self._scope.outputs[name] = await self._recorded_output(record)
+        if self._needs_files(len(finished)):
+            await self._bring_sources()
         schedule = Schedule(
             self._scope.plan,
             finished,
@@ -87,6 +92,27 @@ class Run:
                 return wait
             await self._wait_for_one(schedule)
         return self._stopped or self._result(schedule)
+
+    def _needs_files(self, finished: int) -> bool:
+        scope = self._scope
+        only_for_lanes = scope.asked is not None
+        resolved = only_for_lanes and scope.sources
+        return bool(scope.plan.sources) and finished < len(self._numbers) and not resolved
+
+    async def _bring_sources(self) -> None:
+        """The files of the plan, before the first step; without them the run fails."""
+        try:
+            await bring_sources(self._scope, self._parts, note=self._note_sources)
+        except (CadenzaError, OSError) as error:
+            self._stop(failure(error, self._scope.secrecy.redactor))
+            with suppress(
+                OSError
+            ):  # clean-up of what a former owner began has a folder all the same
+                await asyncio.to_thread(self._scope.folder.end_filling)
+
+    async def _note_sources(self, records: Sequence[Mapping[str, Any]]) -> None:
+        await self._journal.sources(records)
+        self._scope.sources[:] = records
 
     def _result(self, schedule: Schedule) -> RunEnd:
         result = schedule.result()
@@ -169,11 +195,15 @@ class Run:
         )
 
     async def _recorded_output(self, record: StepRecord) -> Mapping[str, Any]:
-        if record.output_uri is None:
-            return record.output
-        objects = self._parts.objects
-        output: Mapping[str, Any] = json.loads(await objects.get(objects.key_of(record.output_uri)))
-        return output
+        output = record.output
+        if record.output_uri is not None:
+            objects = self._parts.objects
+            output = json.loads(await objects.get(objects.key_of(record.output_uri)))
+        step = self._scope.plan.steps[self._numbers[record.name] - 1]
+        sealing = self._scope.sealing.of(record.reused_from)
+        opened, hidden = sealing.open(step, record.step_id, output)
+        self._scope.secrecy.hide(hidden)
+        return opened
 
     def _arm(self, started_at: datetime) -> asyncio.TimerHandle | None:
         """The run's own time counts from its first start, also under another owner."""

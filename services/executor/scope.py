@@ -11,11 +11,15 @@ from services.executor.folders import RunFolder
 from services.executor.pauses import Pauses
 from services.executor.processes.model import Limits
 from services.executor.processes.users import StepUsers
+from services.executor.sealing import Sealing
+from services.executor.secrecy import RunSecrecy
+from services.executor.sources.bringing import Sources
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
 from shared.registry import Registry
-from shared.security.secrets import SecretSource
+from shared.security.encryption import Cipher
+from shared.security.secrets import SecretSource, SettingsSecrets
 from shared.work.ports import Wakes
 
 
@@ -52,6 +56,12 @@ class RunParts:
     """Of each process of a step."""
     users: StepUsers = field(default_factory=StepUsers)
     reach: Reach = field(default_factory=Reach)
+    variables: SecretSource = field(default_factory=lambda: SettingsSecrets({}))
+    """Variables by tenant and name."""
+    cipher: Cipher | None = None
+    """For encrypted fields; None: steps that have some fail."""
+    sources: Sources | None = None
+    """Brings the files of plans; None: plans with sources fail."""
     family: Family | None = None
     """None: runs have no children here."""
     wakes: Wakes | None = None
@@ -73,6 +83,11 @@ class RunScope:
     """Set when the run is to end: no further try begins and what runs is ended."""
     outputs: dict[str, Mapping[str, Any]]
     """Outputs of steps that have ended, by name."""
+    secrecy: RunSecrecy
+    sealing: Sealing
+    sources: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the plan's sources are resolved to: by an earlier owner, by the run that this one belongs to or repeats, or
+    by this one."""
     claimed: Mapping[str, Any] = field(default_factory=dict)
     """The execution's document when it was claimed."""
     asked: Plan | None = None
@@ -80,6 +95,11 @@ class RunScope:
     pauses: Pauses = field(default_factory=Pauses)
     cut: str = "cancelled"
     """The reason of a step that was ended by `stop`."""
+
+    @property
+    def parent(self) -> Mapping[str, Any]:
+        """As its children see it: they go on with the same files."""
+        return {**self.claimed, "sources": self.sources} if self.sources else self.claimed
 
     @property
     def processes(self) -> str:

@@ -18,12 +18,15 @@ from services.executor.models import RunEnd, RunWait
 from services.executor.ports import Journal, Journals
 from services.executor.run import Run
 from services.executor.scope import RunParts, RunScope
+from services.executor.sealing import NoEncryption, Sealing
+from services.executor.secrecy import RunSecrecy
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.objects.ports import ObjectMissing
 from shared.observability.tracing import span
 from shared.plans.plan import Plan
 from shared.plans.rows import steps_of
 from shared.plans.validation import validate_plan
+from shared.security.encryption import DecryptionFailed
 from shared.work.ports import Claim, LostLease
 
 ONLY_ROWS: Mapping[str, Any] = {"data": []}
@@ -90,7 +93,7 @@ class Executor:
             return RunEnd("failed", error.code, error.message)
         uid = self._parts.users.lend()
         folder = RunFolder(self._folders.folder_of(claim.id, claim.epoch), uid=uid)
-        scope = _scope(claim, plan, folder)
+        scope = _scope(claim, plan, folder, self._parts)
         run = Run(scope, parts=self._parts, journal=journal)
         self._running[claim.id] = run
         if mark := claim.document.get("cancel"):
@@ -98,7 +101,7 @@ class Executor:
         try:
             waited = (claim.document.get("waited_ms") or 0) / 1000
             return await run.perform(started_at=claim.document["started_at"], waited=waited)
-        except StorageUnavailable as error:
+        except (StorageUnavailable, DecryptionFailed, NoEncryption) as error:
             return RunEnd("failed", error.code, error.message)
         except ObjectMissing:
             return RunEnd("failed", "output_gone", "a recorded output of a step is no longer kept")
@@ -134,22 +137,28 @@ class Executor:
 
 
 def _for_all_rows(plan: Plan) -> Plan:
-    """What the execution of a plan with rows runs: one step that stands for all of them."""
-    return Plan.model_validate(
-        {"name": plan.name, "timeout_seconds": plan.timeout_seconds, "steps": steps_of(ONLY_ROWS)}
-    )
+    """What the execution of a plan with rows runs: one step that stands for all of them. It resolves the sources, so
+    that all lanes have the same files.
+    """
+    raw = {"name": plan.name, "timeout_seconds": plan.timeout_seconds, "steps": steps_of(ONLY_ROWS)}
+    kept = {"inputs": plan.inputs, "sources": plan.sources}
+    return Plan.model_validate(raw).model_copy(update=kept)
 
 
-def _scope(claim: Claim, plan: Plan, folder: RunFolder) -> RunScope:
+def _scope(claim: Claim, plan: Plan, folder: RunFolder, parts: RunParts) -> RunScope:
     asked = plan if plan.data is not None or plan.matrix is not None else None
+    plan = plan if asked is None else _for_all_rows(plan)
     return RunScope(
         execution_id=claim.id,
         tenant=claim.tenant,
-        plan=plan if asked is None else _for_all_rows(plan),
+        plan=plan,
         inputs=claim.document.get("inputs", {}),
         folder=folder,
         stop=asyncio.Event(),
         outputs={},
+        sources=list(claim.document.get("sources") or ()),
+        sealing=Sealing(parts.cipher, claim.tenant, claim.id),
+        secrecy=RunSecrecy(plan, claim.tenant, secrets=parts.secrets, variables=parts.variables),
         claimed=claim.document,
         asked=asked,
     )

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator
 from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
 from services.executor.reach_settings import ReachSettings
+from services.executor.sources.options import GitOptions, Size, SourceOptions
 from shared.settings import ServiceSettings
 from shared.work.labels import LABEL, split_labels
 
@@ -91,11 +92,41 @@ class ExecutorGroup(ReachSettings):
     browser_allowed_hosts: tuple[str, ...] = ()
     """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all, private networks included."""
     secrets: dict[str, dict[str, SecretStr]] = {}
-    """Tenant → name → value of `${{ secrets.name }}`, as a JSON object."""
+    """Tenant → name → value of `${{ secrets.name }}`, as a JSON object; what a tenant has set itself comes first."""
+    secret_cache_seconds: float = Field(1.0, ge=0)
+    """How long values of secrets and variables are remembered; a new one counts that much later at most."""
+    source_timeout_seconds: float = Field(300, gt=0)
+    """For all sources of a plan together, before the first step."""
+    max_source_bytes: int = Field(1024**3, ge=1024)
+    """Of one source, unpacked; git may fetch as much."""
+    max_source_files: int = Field(100_000, ge=1)
+    """Files, folders and links of one source."""
+    source_cache_bytes: int = Field(2 * 1024**3, ge=0)
+    """What sources may take below `work_dir` between runs; the least recently used go first. 0: no cache."""
+    git_protocols: tuple[str, ...] = ("https", "ssh")
+    """What git may speak, as a JSON list; `http` and `file` are for tests and closed networks."""
+    git_known_hosts: Path | None = None
+    """Keys of ssh hosts (known_hosts form); None: those of the system. Unknown hosts are refused."""
+    git_variables: dict[str, str] = {}
+    """Variables for git, such as `https_proxy` or `GIT_SSL_CAINFO`, as a JSON object."""
     inherited: dict[str, str] = Field(default_factory=_inherited)
     """Variables of the executor's own environment that commands may see."""
     host_id: str = Field(default_factory=lambda: os.uname().nodename)
     """Name of the host in lease owners and attempts."""
+
+    def source_options(self) -> SourceOptions:
+        """What plans may fetch, and how."""
+        return SourceOptions(
+            room=Size(bytes=self.max_source_bytes, files=self.max_source_files),
+            timeout=self.source_timeout_seconds,
+            git=GitOptions(
+                protocols=self.git_protocols,
+                known_hosts=self.git_known_hosts,
+                variables=self.git_variables,
+                max_bytes=self.max_source_bytes,
+            ),
+            inherited=self.inherited,
+        )
 
     @field_validator("labels")
     @classmethod

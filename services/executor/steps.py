@@ -31,7 +31,7 @@ from services.executor.folders import TryFolder
 from services.executor.logs import StepLog
 from services.executor.models import Artifact, Sample, StepEnd, StepMemory, StepRecord
 from services.executor.pauses import Pause, Place
-from services.executor.planning.data import resolve_step, secrets_of
+from services.executor.planning.data import resolve_step
 from services.executor.planning.retries import delay_before_retry
 from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
@@ -39,8 +39,9 @@ from services.executor.processes.model import Sample as ProcessSample
 from services.executor.processes.narrowing import narrowed, not_granted
 from services.executor.reports import Reports
 from services.executor.scope import RunParts, RunScope
+from services.executor.sealing import Sealed
 from services.executor.suspending import Suspending
-from shared.errors import CadenzaError, Conflict, InvalidRequest, NotFound
+from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
 from shared.plans.plan import Step
 from shared.security.redaction import Redactor
@@ -144,16 +145,18 @@ class StepRun:
         self, output: StepLog, folder: TryFolder, attempt: str, suspending: Suspending
     ) -> StepEnd:
         scope = self._scope
-        secrets = await self._secrets()
+        scope.sealing.check(self._step)
+        known = await scope.secrecy.of(self._step)
         resolved = resolve_step(
             scope.plan,
             self._step,
             inputs=scope.inputs,
             outputs=scope.outputs,
-            secrets=secrets,
+            secrets=known.secrets,
+            variables=known.variables,
             row=scope.claimed.get("row"),
         )
-        redactor = Redactor(secrets.values())
+        redactor = known.redactor
         command = self._parts.commands.get(str(resolved.command.get("type")))
         begun = time.time()
         if command.uses_files:
@@ -180,14 +183,20 @@ class StepRun:
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)
-        stored = await self._keep_output(keeper, outcome)
+        sealed = self._seal(resolved.input, outcome.outputs)
+        stored = await self._keep_output(keeper, sealed.output)
         scope.outputs[self._step.name] = outcome.outputs
-        return replace(self._end(outcome, stored, resolved.input), results=results)
+        return replace(self._end(outcome, stored, sealed), results=results)
 
-    def _end(
-        self, outcome: Outcome, stored: Artifact | None, step_input: Mapping[str, Any]
-    ) -> StepEnd:
-        output = outcome.outputs
+    def _seal(self, step_input: Mapping[str, Any], output: Mapping[str, Any]) -> Sealed:
+        """What may be stored: encrypted fields as envelopes, and their values nowhere else."""
+        scope = self._scope
+        sealed = scope.sealing.seal(self._step, self._id, input=step_input, output=output)
+        scope.secrecy.hide(sealed.values)
+        return scope.secrecy.without_hidden(sealed)
+
+    def _end(self, outcome: Outcome, stored: Artifact | None, sealed: Sealed) -> StepEnd:
+        output = sealed.output
         if stored is not None:
             output = {"artifact": {"uri": stored.uri, "size_bytes": stored.size}}
         return StepEnd(
@@ -196,22 +205,14 @@ class StepRun:
             error=outcome.error,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
-            input=step_input,
+            input=sealed.input,
             output=output,
             output_uri=stored.uri if stored else None,
             truncated=outcome.truncated,
             memory_usage_mb=outcome.peak_memory_mb,
             cpu_usage_percent=outcome.mean_cpu_percent,
+            encrypted_fields=sealed.fields,
         )
-
-    async def _secrets(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in secrets_of(self._scope.plan, self._step):
-            try:
-                found[name] = await self._parts.secrets.get(self._scope.tenant, name)
-            except NotFound:
-                raise NotFound(f"there is no secret '{name}'") from None
-        return found
 
     def _context(
         self,
@@ -259,7 +260,7 @@ class StepRun:
         family, scope = self._parts.family, self._scope
         if family is None:
             return None
-        return family.of(scope.claimed, scope.asked or scope.plan, self._id)
+        return family.of(scope.parent, scope.asked or scope.plan, self._id)
 
     async def _sample(self, sample: ProcessSample) -> None:
         await self._journal.sample(
@@ -329,9 +330,11 @@ class StepRun:
             return
         await self._journal.artifact(artifact)
 
-    async def _keep_output(self, keeper: ArtifactKeeper, outcome: Outcome) -> Artifact | None:
+    async def _keep_output(
+        self, keeper: ArtifactKeeper, output: Mapping[str, Any]
+    ) -> Artifact | None:
         """Where the output lies when it is too large for the step's document."""
-        data = json.dumps(outcome.outputs, ensure_ascii=False).encode() if outcome.outputs else b""
+        data = json.dumps(output, ensure_ascii=False).encode() if output else b""
         if len(data) <= self._parts.inline_output:
             return None
         artifact = await keeper.keep_bytes(

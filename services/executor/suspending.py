@@ -84,7 +84,9 @@ class Suspending:
                 ended = await command.execute(arguments, ctx, state=state)
                 if not isinstance(ended, Suspended):
                     return ended
-                await self._suspend(ended)
+                # people read what it waits for; its `state` holds no secrets, by the contract of `Suspended`
+                about = self._scope.secrecy.redactor.redact_json(ended.about, fields=False)
+                await self._suspend(replace(ended, about=about))
                 state = ended.state
         finally:
             self._listen((), ())

@@ -13,6 +13,7 @@ from shared.errors import FieldError, InvalidRequest
 from shared.plans.mistakes import shown
 
 M = TypeVar("M", bound=BaseModel)
+MAX_VALUE = 64 * 1024
 
 
 def _id_text(value: Any) -> Any:
@@ -81,6 +82,13 @@ class ExtractionBody(Body):
 
     customer_id: ExternalId = Field(examples=["001"])
     execution_id: ExternalId = Field(examples=[88715])
+
+
+class ValueBody(Body):
+    """Body of a secret or variable."""
+
+    value: str = Field(min_length=1, max_length=MAX_VALUE, pattern=r"^[^\x00]*$")
+    """Text of up to 65,536 characters. Base64 what is no text, such as a key store."""
 
 
 class WebhookBody(BaseModel):

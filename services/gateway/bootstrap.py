@@ -1,5 +1,7 @@
 """The parts of the gateway and how they fit; the only place that constructs things. Connects nothing."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi import APIRouter
@@ -14,6 +16,7 @@ from services.gateway.outbox.letters import KafkaDeadLetters
 from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
+from services.gateway.plan_warnings import PlanWarnings
 from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, MessageSender, Outbox
 from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
@@ -24,6 +27,8 @@ from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
+from services.gateway.repository.tenant_values import MongoTenantValues
+from services.gateway.repository.uploads import MongoUploads
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.reruns import Reruns
@@ -38,17 +43,22 @@ from services.gateway.routes import (
     plans,
     scans,
     schedules,
+    tenant_values,
     webhooks,
 )
 from services.gateway.routes import cases as test_cases
 from services.gateway.routes import queue as queue_routes
+from services.gateway.routes import uploads as upload_routes
 from services.gateway.schedules import Schedules
+from services.gateway.sealed_fields import SealedFields
 from services.gateway.settings import GatewayGroup, GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.stream.hub import Bounds, Hub
 from services.gateway.stream.stories import Stories
 from services.gateway.stream.viewing import Views
 from services.gateway.submission import RunRequests
+from services.gateway.tenant_values import Secrets, Variables
+from services.gateway.uploads import Room, Uploads
 from shared.clock import Clock, SystemClock
 from shared.events.execution import ExecutionEvent
 from shared.ids import new_id
@@ -62,8 +72,10 @@ from shared.objects.watched import WatchedStore
 from shared.observability import tracing
 from shared.ports import Audit, Resource
 from shared.runtime import Health
+from shared.security.encryption import cipher_of
 from shared.service import VERSION, App
 from shared.settings import MongoSettings
+from shared.views.tenant_values import SECRETS, VARIABLES
 from shared.web.app import build_web_app
 from shared.web.auth import ApiKeyAuthenticator, Authenticator
 from shared.web.server import WebServer
@@ -117,10 +129,10 @@ def build_app(
 
     # in no readiness check either: only plans and tables beyond `inline_plan_bytes` need it
     store = objects or WatchedStore(build_store(settings.objects, settings.aws, mongo.database))
-    reader = ExecutionReader(views, views, accepted, store)
-    apps_ = Apps(MongoConfigurations(mongo.database), audit, clock=clock)
+    kept = _kept(settings, mongo.database, store, audit, health, clock)
+    reader = ExecutionReader(views, views, accepted, store, kept.fields)
     queue = QueueReader(MongoQueue(mongo.database))
-    runs = _run_requests(settings, intake, reader, store, queue, clock, apps_)
+    runs = _run_requests(settings, intake, reader, store, queue, clock, kept)
     authenticator = ApiKeyAuthenticator(settings.auth)
     web = build_web_app(
         title=TITLE,
@@ -130,15 +142,16 @@ def build_app(
         routers=[
             *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub, store),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
-            *_definition_routers(mongo.database, apps_, audit, clock),
             queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
+            *kept.routers,
         ],
+        body_limits={("POST", upload_routes.PATH): group.max_upload_bytes},
         authenticator=authenticator,
         direct=executions.build_direct(runs),
     )
     # the hub stops first: streams end with a notice to come back, then the server closes
-    resources += [WebServer(web, settings.http), hub]
+    resources += [kept.sweep, WebServer(web, settings.http), hub]
     return App(resources, health, web)
 
 
@@ -183,18 +196,20 @@ def _run_requests(
     store: ObjectStore,
     queue: QueueReader,
     clock: Clock,
-    apps: Apps,
+    kept: "Kept",
 ) -> RunRequests:
     return RunRequests(
         intake,
         reader,
         store,
         queue,
+        warnings=kept.warnings,
+        uploads=kept.uploads,
         clock=clock,
         version=VERSION,
         environment=settings.telemetry.environment,
         inline_plan_bytes=settings.gateway.inline_plan_bytes,
-        apps=apps,
+        apps=kept.apps,
     )
 
 
@@ -261,6 +276,55 @@ def _work_routers(
         extractions.build_router(work, ExtractionReader(MongoExtractions(database))),
         webhooks.build_router(work, authenticator, Signatures(secrets)),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What tenants keep for their runs, and who serves it."""
+
+    apps: Apps
+    uploads: Uploads
+    sweep: Turns
+    fields: SealedFields
+    warnings: PlanWarnings
+    routers: Sequence[APIRouter]
+
+
+def _kept(
+    settings: GatewaySettings,
+    database: Database,
+    store: ObjectStore,
+    audit: Audit,
+    health: Health,
+    clock: Clock,
+) -> Kept:
+    group = settings.gateway
+    secrets = MongoTenantValues(database, SECRETS, clock=clock)
+    variables = MongoTenantValues(database, VARIABLES, clock=clock)
+    uploads = Uploads(
+        MongoUploads(database),
+        store,
+        audit,
+        clock=clock,
+        room=Room(group.spool_dir, group.uploads_at_once),
+        keep=timedelta(days=group.keep_uploads_days),
+    )
+    cipher = cipher_of(settings.security)
+    apps_ = Apps(MongoConfigurations(database), audit, clock=clock)
+    routers = (
+        tenant_values.build_secrets(Secrets(secrets, audit, cipher=cipher)),
+        tenant_values.build_variables(Variables(variables, audit)),
+        upload_routes.build_router(uploads),
+        *_definition_routers(database, apps_, audit, clock),
+    )
+    return Kept(
+        apps_,
+        uploads,
+        sweep=Turns("uploads", uploads.sweep, seconds=group.upload_sweep_seconds, health=health),
+        fields=SealedFields(cipher),
+        warnings=PlanWarnings(secrets=secrets, variables=variables),
+        routers=routers,
+    )
 
 
 def _quick(settings: MongoSettings, group: GatewayGroup) -> MongoSettings:

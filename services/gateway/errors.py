@@ -33,6 +33,12 @@ class StillRunning(Conflict):
     code = "in_progress"
 
 
+class EncryptionMissing(Conflict):
+    """No encryption key is set: the operator sets SECURITY__ENCRYPTION_KEYS for gateway and executor."""
+
+    code = "encryption_missing"
+
+
 class NothingToRerun(Conflict):
     """No step of the execution failed."""
 

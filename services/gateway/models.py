@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shared.views.uploads import UploadView
+
 
 @dataclass(frozen=True, slots=True)
 class Requester:
@@ -115,6 +117,16 @@ class ResourceFilter:
     service: str | None = None
     resource_type: str | None = None
     scan_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One record of an upload, and the object that holds its bytes. `view`: None before it is stored."""
+
+    id: str
+    tenant: str
+    key: str
+    view: UploadView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from services.gateway.models import (
     Buried,
     CaseFilter,
     ExecutionFilter,
+    Kept,
     LogFilter,
     Page,
     Publication,
@@ -28,6 +29,8 @@ from shared.views.executions import (
 )
 from shared.views.extractions import ExtractionView
 from shared.views.scans import ScanView
+from shared.views.tenant_values import SecretView
+from shared.views.uploads import UploadView
 
 
 class AcceptedEvents(Protocol):
@@ -216,3 +219,55 @@ class Extractions(Protocol):
     async def get(
         self, tenant: str, customer_id: str, execution_id: str
     ) -> ExtractionView | None: ...
+
+
+class TenantValues(Protocol):
+    """Secrets (sealed) or variables of tenants, by name. Raises StorageUnavailable."""
+
+    async def put(self, tenant: str, name: str, value: bytes | str, *, by: str) -> SecretView:
+        """Set or replace; durable when it returns."""
+        ...
+
+    async def list(self, tenant: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def remove(self, tenant: str, name: str) -> bool:
+        """False when there was none."""
+        ...
+
+    async def names(self, tenant: str) -> frozenset[str]: ...
+
+
+class UploadRecords(Protocol):
+    """What was uploaded. Every method may be called again after StorageUnavailable."""
+
+    async def begin(self, id: str, tenant: str, *, key: str, expires_at: datetime) -> None:
+        """Bytes are about to be stored under `key`."""
+        ...
+
+    async def finish(self, id: str, view: UploadView, *, uri: str) -> bool:
+        """They are stored. False when the tenant has this content already: then nothing has changed."""
+        ...
+
+    async def find(self, tenant: str, sha256: str) -> Kept | None: ...
+
+    async def list(self, tenant: str, *, after: str | None, limit: int) -> Page: ...
+
+    async def prolong(self, tenant: str, sha256: Sequence[str], until: datetime) -> None: ...
+
+    async def begin_removal(self, tenant: str, sha256: str, *, until: datetime) -> Kept | None:
+        """From here on it is not there for others; None when it was not."""
+        ...
+
+    async def drop(self, id: str) -> None:
+        """Forget a record whose bytes are gone; one that is stored stays."""
+        ...
+
+    async def expired(self, moment: datetime, *, limit: int) -> Sequence[Kept]: ...
+
+    async def left_over(self, moment: datetime, *, limit: int) -> Sequence[Kept]:
+        """Neither stored nor gone, and nobody has been at it since."""
+        ...
+
+    async def last_used(self, tenant: str, sha256: str) -> datetime | None:
+        """When the last run was accepted that used it."""
+        ...

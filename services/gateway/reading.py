@@ -25,6 +25,7 @@ from services.gateway.ports import (
     Scans,
 )
 from services.gateway.requests import extraction_subject
+from services.gateway.sealed_fields import SealedFields
 from shared.errors import NotFound
 from shared.events.run import RunRequested
 from shared.events.scan import ScanRequested
@@ -53,7 +54,9 @@ class ExecutionReader:
         histories: Histories,
         accepted: AcceptedEvents,
         objects: ObjectStore,
+        fields: SealedFields | None = None,
     ) -> None:
+        self._fields = fields or SealedFields()
         self._executions = executions
         self._histories = histories
         self._accepted = accepted
@@ -84,23 +87,29 @@ class ExecutionReader:
     ) -> Page:
         return await self._executions.list(tenant, wanted, after=after, limit=limit)
 
-    async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page:
-        """Steps in plan order; those of the plan while the run has not been taken up. Raises NotFound."""
+    async def steps(
+        self, tenant: str, execution_id: str, *, after: int, limit: int, decrypt: bool = False
+    ) -> Page:
+        """Steps in plan order; those of the plan while the run has not been taken up. Raises NotFound.
+
+        `decrypt`: the caller may see encrypted fields.
+        """
         page = await self._executions.steps(tenant, execution_id, after=after, limit=limit)
         run = await self._executions.get(tenant, execution_id)
         if run is not None:
-            return Page([settled(step, run) for step in page.items], page.next_cursor)
+            steps = [self._fields.shown(step, tenant, decrypt=decrypt) for step in page.items]
+            return Page([settled(step, run) for step in steps], page.next_cursor)
         request = await self._request(tenant, execution_id)
         steps = [step for step in await self._planned_steps(request) if step.step_id > after]
         more = len(steps) > limit
         return Page(steps[:limit], str(steps[limit - 1].step_id) if more else None)
 
     async def step(self, tenant: str, execution_id: str, step: str) -> StepView:
-        """By its name or number. Raises NotFound."""
+        """By its name or number, without encrypted fields. Raises NotFound."""
         found = await self._executions.step(tenant, execution_id, step)
         if found is None:
             raise NotFound(f"there is no step '{shown(step)}', or it has not been taken up yet")
-        return found
+        return self._fields.shown(found, tenant, decrypt=False)
 
     async def artifacts(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int

@@ -1,5 +1,8 @@
 """Settings of the gateway: how requests are made durable, how they reach Kafka, how live views behave."""
 
+import tempfile
+from pathlib import Path
+
 from pydantic import Field
 
 from shared.settings import Group, ServiceSettings
@@ -30,6 +33,16 @@ class GatewayGroup(Group):
     """A run request is given this long to become an execution."""
     max_republished: int = Field(3, ge=1)
     """After so many vain publications a run request counts as rejected."""
+    max_upload_bytes: int = Field(256 * 1024 * 1024, ge=1024)
+    """Of one upload. It passes through a file in `spool_dir`, not through memory."""
+    uploads_at_once: int = Field(8, ge=1)
+    """Uploads that are received at the same time; further ones get 503 with `Retry-After`."""
+    spool_dir: Path = Path(tempfile.gettempdir())
+    """Where uploads lie while they are received; room for `uploads_at_once` times `max_upload_bytes`."""
+    keep_uploads_days: float = Field(30, gt=0)
+    """How long an upload is kept after the last run that used it, or after it was last uploaded."""
+    upload_sweep_seconds: float = Field(600, gt=0)
+    """Between two looks for uploads that are no longer kept."""
     heartbeat_seconds: float = Field(15.0, gt=0)
     """Silence on an event stream before a comment is sent and the documents are looked at again."""
     stream_seconds: float = Field(600.0, gt=0)

@@ -14,8 +14,10 @@ from services.gateway.apps import Apps
 from services.gateway.errors import AlreadyEnded, KeyReused, StillRunning
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Accepted, Requester
+from services.gateway.plan_warnings import PlanWarnings
 from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
+from services.gateway.uploads import Uploads
 from shared.clock import Clock
 from shared.events.run import Rerun, RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
@@ -38,6 +40,8 @@ class RunRequests:
         objects: ObjectStore,
         queue: QueueReader,
         *,
+        warnings: PlanWarnings,
+        uploads: Uploads,
         clock: Clock,
         version: str,
         environment: str,
@@ -48,16 +52,20 @@ class RunRequests:
         self._apps = apps
         self._reader = reader
         self._objects = objects
+        self._warnings = warnings
+        self._uploads = uploads
         self._queue = queue
         self._clock = clock
         self._place = {"version": version, "environment": environment}
         self._inline_plan_bytes = inline_plan_bytes
 
-    async def validate(self, body: Mapping[str, Any], tenant: str) -> list[str]:
-        """Names of the steps in an order in which they may run. Raises InvalidRequest; stores nothing."""
+    async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
+        """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
         if "app" in body:
             body = (await self._apps.planned(body, tenant)).submission
-        return topological((await asyncio.to_thread(validate_submission, body)).plan)
+        plan = (await asyncio.to_thread(validate_submission, body)).plan
+        await self._uploads.use(tenant, body["plan"])
+        return topological(plan), await self._warnings.of(tenant, plan)
 
     async def submit(
         self,
@@ -82,6 +90,7 @@ class RunRequests:
             asked_hash = _checked(body, written, requester.tenant)
         if not await self._intake.knows(requester.tenant, idempotency_key):
             await self._queue.check_key(requester.tenant, body)
+        await self._uploads.use(requester.tenant, body["plan"])
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
         event = RunRequested(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.plans.rows import ArtifactTable, Matrix, Table
+from shared.plans.sources import Sources
 from shared.work.labels import LABEL, MAX_LABELS
 
 ArtifactType = Literal["screenshot", "log", "code", "report", "trace", "video", "data"]
@@ -22,6 +23,9 @@ Name = Annotated[
 ]
 LabelPart = Annotated[str, Field(max_length=255)]
 Labels = dict[LabelPart, LabelPart]
+EncryptedField = Annotated[
+    str, Field(max_length=256, pattern=r"^(?:input|output)(?:\.[^.\x00]+)+$")
+]
 WorkerLabel = Annotated[str, Field(pattern=LABEL)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
@@ -143,6 +147,8 @@ class Step(PlanPart):
     requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
     """Labels that the executor must have, such as `browser`. The run goes to one that has those of all its steps."""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    encrypted_fields: list[EncryptedField] = Field(default_factory=list, max_length=50)
+    """Paths such as `output.token` or `input.users.*.ssn` that are stored encrypted and shown as `[encrypted]`."""
 
 
 class Plan(PlanPart):
@@ -165,6 +171,8 @@ class Plan(PlanPart):
     cleanup_seconds: float = Field(60.0, gt=0, le=3600)
     """How long `always` steps may take, all together, once a cancel or the run's timeout has ended all others."""
     labels: Labels = Field(default_factory=dict, max_length=64)
+    sources: Sources = Field(default_factory=list)
+    """Files that are put into the working directory before the first step."""
     data: Table | ArtifactTable | None = None
     """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""
     matrix: Matrix | None = None

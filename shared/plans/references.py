@@ -1,4 +1,5 @@
-"""References in a plan: `${{ steps.a.outputs.url }}`, `${{ inputs.branch }}`, `${{ input.row }}`, `${{ secrets.key }}`.
+"""References in a plan: `${{ steps.a.outputs.url }}`, `${{ inputs.branch }}`, `${{ input.row }}`, `${{ secrets.key }}`,
+`${{ vars.base_url }}`.
 
 A string that is one reference and nothing else takes the value's type; inside a longer string a value is written as
 text (strings as they are, everything else as JSON). `$${{` stands for a literal `${{`. What a reference brought in is
@@ -14,16 +15,16 @@ from typing import Any, Literal
 from shared.errors import PermanentError
 from shared.plans.mistakes import shown
 
-Root = Literal["steps", "inputs", "input", "secrets", "row"]
+Root = Literal["steps", "inputs", "input", "secrets", "vars", "row"]
 
 _TOKEN = re.compile(r"\$\$\{\{|\$\{\{(.*?)\}\}|\$\{\{", re.DOTALL)
 _STEP = re.compile(r"steps\.([A-Za-z0-9_][A-Za-z0-9_.\-]*?)\.outputs((?:\.[A-Za-z0-9_\-]+)*)")
-_VALUE = re.compile(r"(inputs|input|secrets|row)\.([A-Za-z0-9_\-]+)((?:\.[A-Za-z0-9_\-]+)*)")
+_VALUE = re.compile(r"(inputs|input|secrets|vars|row)\.([A-Za-z0-9_\-]+)((?:\.[A-Za-z0-9_\-]+)*)")
 
 MAX_LENGTH = 1_024
 """Of one reference. Beyond it, telling a good one from a bad one could take very long."""
 SYNTAX = (
-    "write ${{ steps.NAME.outputs.KEY }}, ${{ inputs.KEY }}, ${{ input.KEY }}, ${{ row.KEY }} or"
+    "write ${{ steps.NAME.outputs.KEY }}, ${{ inputs.KEY }}, ${{ input.KEY }}, ${{ row.KEY }}, ${{ vars.NAME }} or"
     " ${{ secrets.NAME }} ($${{ for a literal ${{)"
 )
 
@@ -42,7 +43,7 @@ class BadReference(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`name` is the step, the input's key or the secret's name; `path` leads into its value."""
+    """`name` is the step, the input's key or the name of the secret or variable; `path` leads into its value."""
 
     root: Root
     name: str
@@ -58,6 +59,7 @@ class Values:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    vars: Mapping[str, str] = field(default_factory=dict)
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +71,7 @@ def parse(text: str) -> Reference:
     if found := _STEP.fullmatch(inner):
         return Reference("steps", found[1], tuple(found[2].split(".")[1:]), inner)
     found = _VALUE.fullmatch(inner)
-    if found is None or (found[1] == "secrets" and found[3]):
+    if found is None or (found[1] in ("secrets", "vars") and found[3]):
         raise BadReference(f"cannot read the reference '${{{{ {shown(inner)} }}}}': {SYNTAX}")
     root: Root = found[1]  # type: ignore[assignment]
     return Reference(root, found[2], tuple(found[3].split(".")[1:]), inner)

@@ -12,6 +12,7 @@ from shared.plans.mistakes import first, hint, shown
 from shared.plans.plan import DependencyGraph, Plan, Serial, Step
 from shared.plans.references import BadReference, Reference, references_of
 from shared.plans.rows import columns_of, wrong_column
+from shared.plans.source_rules import source_texts
 from shared.plans.subplans import own_part
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -184,7 +185,8 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[FieldError]:
     """An input that the plan neither declares nor refers to is a slip. One that knows no inputs takes any, as data."""
     if not inputs:
         return []
-    texts = [*plan.env.values(), *(text for step in plan.steps for _, text in _texts(step, ""))]
+    texts = [*plan.env.values(), *source_texts(plan)]
+    texts += [text for step in plan.steps for _, text in _texts(step, "")]
     texts += [plan.concurrency.key] if plan.concurrency else []
     known = {*plan.inputs, *_inputs_in(texts), *inputs_of_conditions(plan)}
     return first(
@@ -212,8 +214,10 @@ def _plan_env(plan: Plan, prefix: str, columns: frozenset[str] | None) -> Iterat
         field = f"{prefix}env.{printable(key)}"
         try:
             for reference in references_of(text):
-                if reference.root not in {"inputs", "secrets", "row"}:
-                    message = "the environment of all steps may refer to inputs and secrets only"
+                if reference.root not in {"inputs", "secrets", "vars", "row"}:
+                    message = (
+                        "the environment of all steps may refer to inputs, vars and secrets only"
+                    )
                     yield FieldError(field, "reference_order", message)
                 elif reference.root == "row" and (wrong := wrong_column(reference.name, columns)):
                     yield FieldError(field, *wrong)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.command_types import check_commands
+from shared.plans.encrypted_fields import check_encrypted_fields
 from shared.plans.flow_rules import check_flow
 from shared.plans.json_values import (
     MAX_DEPTH,
@@ -34,6 +35,7 @@ from shared.plans.rules import (
     check_references,
     topological,
 )
+from shared.plans.source_rules import check_sources
 from shared.plans.subplans import check_subplans
 
 RESERVED_METADATA = ("ip_address", "user_agent", "version", "environment")
@@ -46,7 +48,11 @@ _RULES = {
     "string_pattern_mismatch": "pattern",
     "literal_error": "unknown_value",
 }
-_STRATEGIES = frozenset({"serial", "parallel", "dependency_graph"})
+_TAGS = {
+    "strategy": frozenset({"serial", "parallel", "dependency_graph"}),
+    "sources": frozenset({"git", "upload", "inline"}),
+}
+"""Names that pydantic puts into the path of a field where a `type` decides; nobody wrote them."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -109,6 +115,8 @@ def check_plan(
     errors += check_environment(plan, prefix)
     errors += check_rows(plan.data, plan.matrix, prefix)
     errors += check_concurrency(plan.concurrency, f"{prefix}concurrency", plan, inputs)
+    errors += check_sources(plan, prefix)
+    errors += check_encrypted_fields(plan, prefix)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs, row=row)
     if not broken_graph:
@@ -151,9 +159,10 @@ def _path(loc: Iterable[int | str], root: str) -> str:
     for part in loc:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not (previous == "strategy" and part in _STRATEGIES):
+            continue
+        if part not in _TAGS.get(previous, ()):
             path += f".{printable(part)}" if path else printable(part)
-        previous = str(part)
+        previous = part
     return path or "body"
 
 

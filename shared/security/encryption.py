@@ -10,6 +10,8 @@ The first key encrypts, all keys decrypt: so a key is rotated by putting a new o
 authenticated together with the caller's context (such as `tenant/name`), so that a value moved elsewhere is refused.
 """
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 
@@ -17,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.errors import ConfigurationError, PermanentError
+from shared.settings import SecuritySettings
 
 VERSION = 1
 KEY_BYTES = 32
@@ -60,6 +63,22 @@ class Cipher:
             return key.decrypt(nonce, sealed, _bound(head, context))
         except (InvalidTag, ValueError):
             raise DecryptionFailed from None
+
+
+def cipher_of(settings: SecuritySettings) -> Cipher | None:
+    """The cipher with the keys of the settings; None when there are none. Raises ConfigurationError."""
+    if not settings.encryption_keys:
+        return None
+    keys = {}
+    for key_id, text in settings.encryption_keys.items():
+        try:
+            keys[key_id] = base64.b64decode(text.get_secret_value(), validate=True)
+        except (binascii.Error, ValueError):
+            raise ConfigurationError(
+                f"SECURITY__ENCRYPTION_KEYS: key '{key_id}' is not base64; make one with "
+                "`openssl rand -base64 32`"
+            ) from None
+    return Cipher(keys)
 
 
 def _split(envelope: bytes) -> tuple[bytes, bytes]:

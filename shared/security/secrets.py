@@ -21,6 +21,21 @@ class SecretSource(Protocol):
         ...
 
 
+class ChainedSecrets:
+    """Several sources; the first that has a name gives its value."""
+
+    def __init__(self, *sources: SecretSource) -> None:
+        self._sources = sources
+
+    async def get(self, tenant: str, name: str) -> str:
+        for source in self._sources:
+            try:
+                return await source.get(tenant, name)
+            except NotFound:
+                continue
+        raise NotFound(f"there is no secret '{name}'", name=name)
+
+
 class SettingsSecrets:
     """Secrets that stand in the settings: tenant → name → value."""
 

@@ -109,6 +109,8 @@ class ExecutionView(ExecutionSummary):
     stored_plan: dict[str, Any] | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    sources: list[dict[str, Any]] = Field(default_factory=list)
+    """What the plan's sources were at the start: the commit of each branch, the hash of each archive."""
     cancel: dict[str, Any] | None = None
     """Somebody wants it to end: `{by, reason, at}`."""
     epoch: int = 0
@@ -172,6 +174,8 @@ class StepView(StepState):
     """While it waits for something: `{kind, since, until, wake_keys, …}`."""
     reused_from: str | None = None
     """The execution in which it ran, when this one took its result over."""
+    encrypted_fields: list[str] = Field(default_factory=list)
+    """Where in input and output there is something that only callers with the role `decrypt` see."""
 
 
 S = TypeVar("S", bound=StepState)

@@ -6,7 +6,7 @@ Every error answers with `application/problem+json`, those of the framework incl
 the docs are open by themselves; routers say `caller: Caller`, or are given `dependencies=[Depends(principal)]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -59,8 +59,11 @@ def build_web_app(
     routers: Sequence[APIRouter],
     authenticator: Authenticator | None,
     direct: Sequence[DirectRoute] = (),
+    body_limits: Mapping[tuple[str, str], int] | None = None,
 ) -> FastAPI:
-    """Wire everything, connect nothing. What is in `direct` is in one of the routers too, for the docs."""
+    """Wire everything, connect nothing. What is in `direct` is in one of the routers too, for the docs. `body_limits`:
+    addresses (method, path) whose body may be larger than others.
+    """
     app = WebApp(
         direct=direct,
         title=title,
@@ -68,7 +71,7 @@ def build_web_app(
         docs_url="/docs" if settings.docs else None,
         redoc_url="/redoc" if settings.docs else None,
         openapi_url="/openapi.json" if settings.docs else None,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, body_limits),
         exception_handlers=dict(failures.HANDLERS),
         separate_input_output_schemas=False,
         redirect_slashes=False,  # the address in such a redirect would be the caller's own Host
@@ -93,7 +96,9 @@ _PROBLEM_CONTENT = {
 }
 
 
-def _middleware(settings: HttpSettings) -> list[Middleware]:
+def _middleware(
+    settings: HttpSettings, body_limits: Mapping[tuple[str, str], int] | None
+) -> list[Middleware]:
     chain = [Middleware(Context), Middleware(ServerSpan)]
     if settings.allow_origins:
         chain.append(
@@ -105,7 +110,8 @@ def _middleware(settings: HttpSettings) -> list[Middleware]:
                 expose_headers=["Location", "X-Request-ID", "Retry-After"],
             )
         )
-    return [*chain, Middleware(Errors), Middleware(Limits, max_body_bytes=settings.max_body_bytes)]
+    limits = Middleware(Limits, max_body_bytes=settings.max_body_bytes, others=body_limits)
+    return [*chain, Middleware(Errors), limits]
 
 
 def _complete_openapi(app: FastAPI) -> None:

@@ -6,6 +6,7 @@ millisecond in all.
 
 import re
 import time
+from collections.abc import Mapping
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -162,18 +163,27 @@ class Errors:
 class Limits:
     """Refuses what is too large before it is in memory: by its declared length, else while it comes in."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        others: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
+        """`others`: limits of single addresses, by method and path; whatever answers there must read piece by piece."""
         self.app = app
         self._max = max_body_bytes
+        self._others = others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         declared = _check_headers(scope)
+        most = self._others.get((scope["method"], scope["path"]), self._max)
         if declared is not None:
-            if declared > self._max:
-                raise self._too_large(declared)
+            if declared > most:
+                raise _too_large(most, f"{declared} bytes")
             # the server reads no more than was declared
             await self.app(scope, receive, send)
             return
@@ -183,15 +193,15 @@ class Limits:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._max:
-                raise self._too_large(None)
+            if taken > most:
+                raise _too_large(most, "larger than that")
             return message
 
         await self.app(scope, counted, send)
 
-    def _too_large(self, size: int | None) -> TooLarge:
-        said = f"{size} bytes" if size is not None else "larger than that"
-        return TooLarge(f"the body may have {self._max} bytes; this one is {said}")
+
+def _too_large(most: int, said: str) -> TooLarge:
+    return TooLarge(f"the body may have {most} bytes; this one is {said}")
 
 
 def _check_headers(scope: Scope) -> int | None:

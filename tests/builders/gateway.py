@@ -25,6 +25,7 @@ from shared.settings import (
     KafkaSettings,
     MongoSettings,
     ObjectsSettings,
+    SecuritySettings,
 )
 from shared.web.server import WebServer
 
@@ -41,9 +42,15 @@ QUICK = {
 
 
 def settings_for(
-    mongo: MongoSettings, kafka: KafkaSettings, folder: Any, **gateway: Any
+    mongo: MongoSettings,
+    kafka: KafkaSettings,
+    folder: Any,
+    *,
+    security: SecuritySettings | None = None,
+    **gateway: Any,
 ) -> GatewaySettings:
     return GatewaySettings(
+        security=security or SecuritySettings(),
         mongo=mongo,
         kafka=kafka,
         objects=ObjectsSettings(uri=f"file://{folder}"),

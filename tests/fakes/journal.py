@@ -24,6 +24,7 @@ class FakeJournal:
         self.lines: dict[int, list[LogLines]] = defaultdict(list)
         self.artifacts: list[Artifact] = []
         self.samples: list[Sample] = []
+        self.resolved: list[dict] = []
         self.reported: dict[tuple[int, str], list] = {}
         self.ended: RunEnd | None = None
         self.lost = False
@@ -71,6 +72,10 @@ class FakeJournal:
 
     async def artifact(self, artifact):
         self.artifacts.append(artifact)
+
+    async def sources(self, records):
+        self._check()
+        self.resolved = list(records)
 
     async def cases(self, step_id, attempt, cases):
         self.reported[step_id, attempt] = list(cases)

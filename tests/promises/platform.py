@@ -32,6 +32,7 @@ from tests.conftest import kafka_settings_of, mongo_settings_of
 
 KEYS = [
     {"key": "acme-key", "tenant": "acme", "user": "ann", "roles": ["admin"]},
+    {"key": "decrypt-key", "tenant": "acme", "user": "dora", "roles": ["decrypt"]},
     {"key": "other-key", "tenant": "other", "user": "oli", "roles": ["admin"]},
 ]
 

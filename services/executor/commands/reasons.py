@@ -40,7 +40,7 @@ OF_STEPS: Mapping[str, tuple[str, str]] = {
     ),
     "bad_reference": ("A reference cannot be read.", "The error says how references are written."),
     "not_found": (
-        "Something that the step names is not there, such as a secret.",
+        "Something that the step names is not there, such as a secret or variable.",
         "The error names it.",
     ),
     "condition_false": ("Skipped: its `when` does not hold. This is no failure.", "Nothing."),
@@ -86,6 +86,18 @@ OF_RUNS: Mapping[str, tuple[str, str]] = {
         "The error says why, or the comment in the step's outputs.",
     ),
     "plan_unavailable": ("The stored plan is gone or was altered.", "Submit it again."),
+    "source_failed": (
+        "A source of the plan could not be fetched.",
+        "The error says why; check the address, the credential and the network.",
+    ),
+    "source_too_large": (
+        "A source of the plan has more bytes or files than an executor takes.",
+        "Bring less, or an operator raises `EXECUTOR__MAX_SOURCE_BYTES`, `…_FILES`.",
+    ),
+    "unsafe_archive": (
+        "An archive holds what could leave its folder, or is no file, folder or link.",
+        "Pack it anew; the error names the entry.",
+    ),
     "expired": ("It was accepted too long ago to be started now.", "Submit it again."),
     "shutdown": ("The worker was shut down; the run goes on elsewhere.", "Nothing."),
 }
@@ -111,7 +123,18 @@ OF_PLATFORM: Mapping[str, tuple[str, str]] = {
     "conflict": ("Something with this name is there already.", "Choose another name."),
     "gone": ("Something has been there and is no longer.", "The error names it."),
     "configuration": ("A setting is wrong.", "The error names it."),
-    "decryption_failed": ("A stored value cannot be decrypted.", "Check the keys."),
+    "decryption_failed": (
+        "A stored value cannot be decrypted: its key is gone, or it was altered or moved.",
+        "Check `SECURITY__ENCRYPTION_KEYS`: old keys stay in the list.",
+    ),
+    "encryption_missing": (
+        "A step has `encrypted_fields`, and the executor has no encryption key.",
+        "Set `SECURITY__ENCRYPTION_KEYS` for gateway and executor.",
+    ),
+    "secret_unreadable": (
+        "A secret is there and cannot be decrypted.",
+        "Check `SECURITY__ENCRYPTION_KEYS`, or set the secret again.",
+    ),
     "bad_condition": ("A condition cannot be read.", "The error says where."),
 }
 

@@ -108,7 +108,10 @@ OF_OTHERS: Mapping[str, tuple[str, str]] = {
         "Run it again; ask its owner.",
     ),
     "artifact_missing": ("There is no such artifact of this tenant.", "It may have aged out."),
-    "source_missing": ("There is no such file.", "Check the path, and the step before."),
+    "source_missing": (
+        "There is no such file; or no such repository, branch, folder or upload of the plan's `sources`.",
+        "Check the path or address, and the step before.",
+    ),
     "source_unreadable": ("The file is no such table.", "Name `format` or `delimiter`."),
     "source_empty": ("The table has no rows.", "Check what wrote it."),
 }

@@ -52,6 +52,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("status", 1), ("parent_id", 1)], partial={"parent_id": {"$gt": ""}}),
             Index([("untold", 1), ("completed_at", 1)], partial={"untold": True}),
             Index([("rerun_of", 1)], partial={"rerun_of": {"$gt": ""}}),
+            Index(
+                [("tenant", 1), ("sources.sha256", 1), ("created_at", -1)],
+                partial={"sources.sha256": {"$gt": ""}},
+                name="sources",
+            ),
             Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),

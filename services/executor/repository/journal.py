@@ -29,6 +29,7 @@ from services.executor.models import (
 from services.executor.repository.cases import CaseStore
 from services.executor.repository.collections import (
     ARTIFACTS,
+    EXECUTIONS,
     LOGS,
     METRICS,
     STEPS,
@@ -243,6 +244,16 @@ class MongoJournal:
         self._artifacts.setdefault(artifact.step_id, []).append(
             {**named, "size_bytes": artifact.size}
         )
+
+    async def sources(self, records: Sequence[Mapping[str, Any]]) -> None:
+        change = Change(
+            id=f"{self._claim.id}/{self._claim.epoch}.sources",
+            collection=EXECUTIONS,
+            document_id=self._claim.id,
+            guard={"epoch": self._claim.epoch},
+            update={"$set": {"sources": [dict(record) for record in records]}},
+        )
+        await settled(self._stores.commit.submit_nowait(change))
 
     async def cases(self, step_id: int, attempt: str, cases: Sequence[ReportedCase]) -> None:
         await self._stores.cases.add(

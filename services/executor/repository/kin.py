@@ -69,7 +69,7 @@ class MongoKin:
 
     async def outputs(self, execution_id: str) -> Sequence[Mapping[str, Any]]:
         query = {"execution_id": execution_id, "status": "completed"}
-        fields = {"step_name": 1, "output": 1, "output_uri": 1}
+        fields = {"step_name": 1, "output": 1, "output_uri": 1, "encrypted_fields": 1}
         async with translated():
             cursor = self._steps.find(query, fields).sort("step_id", 1)
             return [faithful(one) async for one in cursor]

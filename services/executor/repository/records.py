@@ -32,12 +32,13 @@ def record(document: Mapping[str, Any]) -> StepRecord:
         retry_at=None if is_open(document) else document.get("retry_at"),
         results=document.get("results"),
         reason=document.get("reason"),
+        reused_from=document.get("reused_from"),
     )
 
 
 RECORDED = [
     *("step_id", "step_name", "status", "attempt", "attempts", "attempt_started_at"),
-    *("output", "output_uri", "memory", "retry_at", "results", "reason"),
+    *("output", "output_uri", "memory", "retry_at", "results", "reason", "reused_from"),
 ]
 """What is read of a step when its run is claimed."""
 
@@ -104,7 +105,9 @@ def log_event(document: Mapping[str, Any]) -> ExecutionEvent:
 
 
 def finished_fields(end: StepEnd, attempt: str | None) -> dict[str, Any]:
-    resolved = {} if end.input is None else {"input": dict(end.input)}
+    resolved: dict[str, Any] = {} if end.input is None else {"input": dict(end.input)}
+    if end.encrypted_fields:
+        resolved["encrypted_fields"] = list(end.encrypted_fields)
     return {
         **resolved,
         "status": end.status,

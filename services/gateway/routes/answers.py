@@ -117,6 +117,8 @@ class ValidPlan(Answer):
     valid: bool = True
     steps: list[str] = Field(examples=[["build", "test", "report"]])
     """Names of the steps in an order in which they may run."""
+    warnings: list[str] = Field([], examples=[["there is no secret 'GIT_TOKEN' yet"]])
+    """What the run would lack at this moment."""
 
 
 def requester(request: Request, caller: Principal) -> Requester:

@@ -14,6 +14,7 @@ from services.gateway.ranges import ByteRange, byte_range
 from services.gateway.reading import ExecutionReader
 from services.gateway.routes.answers import Listing
 from services.gateway.routes.parameters import Cursor, Limit, Moment, number_cursor
+from services.gateway.sealed_fields import ROLE
 from shared.views.executions import ArtifactView, LogView, MetricView, StepView
 from shared.web.auth import Caller
 from shared.web.problems import build, title_of
@@ -37,7 +38,11 @@ def _add_lists(router: APIRouter, reader: ExecutionReader) -> None:
         execution_id: str, caller: Caller, cursor: Cursor = None, limit: Limit = 200
     ) -> Listing[StepView]:
         page = await reader.steps(
-            caller.tenant, execution_id, after=number_cursor(cursor), limit=limit
+            caller.tenant,
+            execution_id,
+            after=number_cursor(cursor),
+            limit=limit,
+            decrypt=ROLE in caller.roles,
         )
         return Listing.of(page)
 

@@ -115,7 +115,8 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
     async def validate(request: Request, caller: Caller) -> ValidPlan:
         """Stores nothing and starts nothing."""
         body = read_json(await request.body())
-        return ValidPlan(steps=await runs.validate(body, caller.tenant))
+        steps, warnings = await runs.validate(body, caller.tenant)
+        return ValidPlan(steps=steps, warnings=warnings)
 
 
 def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:

@@ -18,6 +18,9 @@ from pymongo import AsyncMongoClient
 from services.executor.repository.ageing import MongoRecords
 from services.gateway.models import Accepted, Publication
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.tenant_values import MongoTenantValues
+from services.gateway.repository.uploads import COLLECTION as UPLOADS
+from services.gateway.repository.uploads import MongoUploads
 from services.proxy.models import FIRST_POSITION
 from services.proxy.repository import MongoSessions
 from services.scanner.models import Scope
@@ -28,8 +31,10 @@ from shared.events.proxy import ProxyEvent
 from shared.ids import new_id, uuid7
 from shared.kafka.pausing import Pause
 from shared.mongo.consumer_states import MongoFailureWindow, resume, states
+from shared.mongo.indexes import apply
 from shared.mongo.redrives import MongoRedrives
 from shared.objects.gridfs import GridFsStore
+from shared.views.uploads import UploadView
 from shared.work.ports import Added, NewItem, Work
 from shared.work.queue import build_work
 from tests.builders.work import Remembering, item, queue
@@ -58,6 +63,8 @@ def accepted(id_: str, **more: Any) -> Accepted:
 
 _INGEST = "shared/work/ingest.py:Ingest"
 _GATEWAY = "services/gateway/repository/accepted.py:MongoAcceptedEvents"
+_VALUES = "services/gateway/repository/tenant_values.py:MongoTenantValues"
+_UPLOADS = "services/gateway/repository/uploads.py:MongoUploads"
 _PROXY = "services/proxy/repository.py:MongoSessions"
 _RECORDS = "services/executor/repository/ageing.py:MongoRecords"
 _STATES = "shared/mongo/consumer_states.py:MongoFailureWindow"
@@ -102,6 +109,67 @@ async def key_released(database: Any, direct: Any) -> Case:
         facts,
         0,
     )
+
+
+async def value_set(database: Any, direct: Any) -> Case:
+    await MongoTenantValues(direct, "variables", clock=SystemClock()).put("t", "a", "x", by="ann")
+    through = MongoTenantValues(database, "variables", clock=SystemClock())
+
+    async def facts() -> Facts:
+        return [(v["_id"], v["value"]) async for v in direct.variables.find()]
+
+    return Case(
+        updates("variables"),
+        lambda: through.put("t", "a", "y", by="ann"),
+        facts,
+        [("t/a", "y")],
+    )
+
+
+async def value_removed(database: Any, direct: Any) -> Case:
+    await MongoTenantValues(direct, "variables", clock=SystemClock()).put("t", "a", "x", by="ann")
+    through = MongoTenantValues(database, "variables", clock=SystemClock())
+
+    async def facts() -> Facts:
+        return await direct.variables.count_documents({})
+
+    return Case(updates("variables"), lambda: through.remove("t", "a"), facts, 0)
+
+
+def an_upload() -> UploadView:
+    return UploadView(sha256="a" * 64, size_bytes=1, created_at=NOW, created_by="ann")
+
+
+async def upload_stored(database: Any, direct: Any) -> Case:
+    await apply(direct, [UPLOADS])
+    through = MongoUploads(database)
+
+    async def store() -> None:
+        await through.begin("u", "t", key="k", expires_at=NOW)
+        assert await through.finish("u", an_upload(), uri="file:///k")
+
+    async def facts() -> Facts:
+        return [(one["_id"], one["state"], one["uri"]) async for one in direct.uploads.find()]
+
+    return Case(updates("uploads"), store, facts, [("u", "stored", "file:///k")])
+
+
+async def upload_removed(database: Any, direct: Any) -> Case:
+    await apply(direct, [UPLOADS])
+    before, through = MongoUploads(direct), MongoUploads(database)
+    await before.begin("u", "t", key="k", expires_at=NOW)
+    await before.finish("u", an_upload(), uri="file:///k")
+    await before.prolong("t", ["a" * 64], NOW + timedelta(days=1))
+
+    async def remove() -> None:
+        await through.prolong("t", ["a" * 64], NOW + timedelta(days=1))
+        await through.begin_removal("t", "a" * 64, until=NOW)
+        await through.drop("u")
+
+    async def facts() -> Facts:
+        return await direct.uploads.count_documents({})
+
+    return Case(updates("uploads"), remove, facts, 0)
 
 
 def an_event(id_: str) -> ProxyEvent:
@@ -501,6 +569,14 @@ CASES = {
     steps_of_a_conflict_removed: (f"{_INGEST}._remove_children",),
     request_published_again: (f"{_GATEWAY}.reopen",),
     key_released: (f"{_GATEWAY}.release_key",),
+    upload_stored: (f"{_UPLOADS}.begin", f"{_UPLOADS}.finish"),
+    upload_removed: (
+        f"{_UPLOADS}.prolong",
+        f"{_UPLOADS}.begin_removal",
+        f"{_UPLOADS}.drop",
+    ),
+    value_set: (f"{_VALUES}._put",),
+    value_removed: (f"{_VALUES}.remove",),
     session_opened: (f"{_PROXY}.add",),
     session_pointed: (f"{_PROXY}.change",),
     session_ended: (f"{_PROXY}.end",),

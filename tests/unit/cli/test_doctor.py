@@ -111,6 +111,29 @@ def test_services_that_nobody_has_set_up_are_no_problem(monkeypatch):
     assert [f.level for f in found] == ["note"]
 
 
+def test_git_is_looked_for(monkeypatch):
+    monkeypatch.setattr(machine.shutil, "which", lambda _: None)
+    assert machine.git().level == "note"
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert (machine.git().level, machine.git().text) == ("ok", "/usr/bin/git")
+
+
+@pytest.mark.parametrize(
+    ("given", "sandbox", "level"),
+    [(True, False, "ok"), (False, True, "ok"), (False, False, "note")],
+)
+def test_encryption(given, sandbox, level):
+    finding = machine.encryption(given=given, sandbox=sandbox)
+    assert finding.level == level
+    assert (level == "ok") or "openssl rand -base64 32" in finding.fix
+
+
+def test_a_key_that_is_none_is_a_problem(monkeypatch):
+    monkeypatch.setenv("SECURITY__ENCRYPTION_KEYS", '{"k": "short"}')
+    (finding,) = [f for f in machine.findings(SandboxSettings()) if f.what == "encryption"]
+    assert finding.level == "problem"
+
+
 def test_a_browser_is_needed_only_where_the_settings_name_one(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     [finding] = browsers.findings()

@@ -27,6 +27,9 @@ class Bench:
     """One executor with everything real but the journal."""
 
     def __init__(self, tmp_path, **parts):
+        tmp_path.mkdir(parents=True, exist_ok=True)
+        if "users" in parts:
+            tmp_path.chmod(0o711)
         self.workspace = Workspace(tmp_path / "work", host="test", shared="users" in parts)
         self.objects = LocalStore(tmp_path / "objects")
         self.journal = FakeJournal()

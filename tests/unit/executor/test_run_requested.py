@@ -31,6 +31,10 @@ class NothingRecorded:
     async def ended_steps(self, _tenant, _execution_id, _numbers):
         return {}
 
+    async def sources(self, _tenant, _execution_id, *, inputs):
+        assert inputs is not None
+        return ()
+
 
 @pytest.fixture
 def store():

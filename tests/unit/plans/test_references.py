@@ -21,6 +21,7 @@ VALUES = Values(
     inputs={"branch": "main", "deep": {"er": [10, 20]}},
     input={"row": {"id": 7}},
     secrets={"key": "s3cret"},
+    vars={"base-url": "https://x"},
 )
 
 
@@ -37,6 +38,7 @@ VALUES = Values(
         ("${{ inputs.deep.er.0 }}", 10),
         ("${{ input.row.id }}", 7),
         ("${{ secrets.key }}", "s3cret"),
+        ("${{ vars.base-url }}/a", "https://x/a"),
         ("n=${{ steps.a.outputs.n }}", "n=5"),
         ("${{ steps.a.outputs.n }}${{ steps.a.outputs.text }}", "5hi"),
         ("${{ steps.a.outputs.list }}!", '[1, {"k": null}]!'),
@@ -59,6 +61,7 @@ def test_values_take_the_place_of_references(text, value):
         ("${{ steps.a.outputs.list.9 }}", "there is no '9'"),
         ("x ${{ inputs.zz }}", "there is no 'zz'"),
         ("${{ secrets.zz }}", "there is no 'zz'"),
+        ("${{ vars.zz }}", "there is no 'zz'"),
     ],
 )
 def test_what_is_missing_is_named(text, why):
@@ -73,7 +76,7 @@ def test_what_a_reference_brings_in_is_not_looked_at_again():
     assert resolve("a ${{ inputs.evil }}", values) == "a ${{ secrets.key }}"
 
 
-@pytest.mark.parametrize("text", ["", "foo", "steps.a", "steps.a.outputs.", "inputs", "inputs.a b", "secrets.a.b", "env.X", "steps..outputs.x"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", "foo", "steps.a", "steps.a.outputs.", "inputs", "inputs.a b", "secrets.a.b", "vars.a.b", "env.X", "steps..outputs.x"])  # fmt: skip
 def test_what_cannot_be_read_is_refused(text):
     with pytest.raises(BadReference):
         parse(text)

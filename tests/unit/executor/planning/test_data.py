@@ -5,7 +5,7 @@ import random
 import pytest
 
 from services.executor.commands.outcome import Outcome, completed, failed
-from services.executor.planning.data import resolve_step, secrets_of
+from services.executor.planning.data import named_in, resolve_step
 from services.executor.planning.retries import delay_before_retry
 from shared.plans.plan import Plan
 from shared.plans.references import MissingReference
@@ -40,7 +40,7 @@ A, B = PLAN.steps
 
 
 def test_values_keep_their_type_and_the_steps_own_variables_win():
-    assert secrets_of(PLAN, B) == {"key"}
+    assert named_in(PLAN, B).secrets == {"key"}
     resolved = resolve_step(
         PLAN,
         B,
