@@ -16,6 +16,8 @@ SEED ?=
 SEEDS ?= 5
 
 export PIP_NO_INPUT := 1
+# The tests start services hundreds of times; without stored byte code each start would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test chaos check lint types imports architecture generated format docs lock bench bench-peers clean reset

@@ -28,7 +28,8 @@ class Pace:
         if left > 0 and gathered < ENOUGH:
             self._enough.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._enough.wait()
 
     def gathered(self, count: int) -> None:
         """So many wait for the next group by now."""

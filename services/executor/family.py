@@ -32,6 +32,7 @@ from shared.objects.ports import ObjectMissing, ObjectStore
 from shared.plans.plan import Plan
 from shared.plans.rows import ArtifactTable, Row, combinations, without_rows
 from shared.security.fields import HIDDEN, change
+from shared.tasks import end_tasks
 from shared.work.ports import NewItem, Wakes, Work
 
 INLINE_PLAN_BYTES = 16 * 1024
@@ -78,9 +79,7 @@ class Family:
         ]
 
     async def stop(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(*self._loops)
 
     def of(self, parent: Mapping[str, Any], plan: Plan, step_id: int) -> "StepChildren":
         """The children of a step. `parent` is the document that was claimed, `plan` what its caller wrote."""

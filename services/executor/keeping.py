@@ -15,6 +15,7 @@ from services.executor.models import Artifact
 from shared import crash
 from shared.errors import CadenzaError
 from shared.objects.ports import ObjectStore
+from shared.tasks import end_tasks
 
 NAME = "metrics.jsonl"
 BATCH = 50
@@ -59,8 +60,7 @@ class Keeping:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def mark(self, execution_id: str, *, tenant: str, keep: bool) -> str:
         """Retention leaves the run alone from now on, or no longer. What it has removed already stays away."""

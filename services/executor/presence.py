@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from shared.errors import CadenzaError
+from shared.tasks import end_tasks
 from shared.work.runner import Heart
 
 log = structlog.get_logger()
@@ -94,8 +95,7 @@ class Presence:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         try:
             await self._workers.forget(self._card.id)
         except CadenzaError as error:

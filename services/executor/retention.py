@@ -18,6 +18,7 @@ from shared import crash
 from shared.clock import Clock
 from shared.errors import CadenzaError
 from shared.objects.ports import ObjectMissing, ObjectStore
+from shared.tasks import end_tasks
 
 BATCH = 200
 EXAMPLES = 20
@@ -119,8 +120,7 @@ class Retention:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def _loop(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from shared.ids import derived_id, derived_run_id
 from shared.plans.app_plans import plan_of
 from shared.plans.apps import AppConfiguration, AppReference
 from shared.plans.validation import validate_submission
+from shared.tasks import end_tasks
 from shared.views.apps import AppView
 from shared.views.schedules import ScheduleHead, ScheduleState, ScheduleView, Turned
 from shared.work.cron import Cron, cron_of
@@ -113,8 +114,7 @@ class Schedules:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def _loop(self) -> None:
         looks = 0

@@ -16,6 +16,7 @@ from services.extractor.models import Customer
 from services.extractor.ports import Customers
 from shared.errors import CadenzaError
 from shared.runtime import Health
+from shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +53,7 @@ class Indexer:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         while True:

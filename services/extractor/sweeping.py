@@ -11,6 +11,7 @@ from services.extractor.models import Customer
 from services.extractor.ports import Customers, Extractions
 from shared.errors import CadenzaError
 from shared.runtime import Health
+from shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -48,8 +49,7 @@ class Sweeper:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from shared import crash
 from shared.errors import CadenzaError
 from shared.events.proxy import ProxyEvent
 from shared.runtime import Health
+from shared.tasks import end_tasks
 
 MAX_IN_MEMORY = 2_000
 BATCH = 100
@@ -66,8 +67,7 @@ class EventOutbox:
         """One last try for what is waiting; the rest of the sessions' events stays in the database."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         self._health.unwatch(LOOP)
         await self._turn(sweep=False)
 

@@ -29,6 +29,7 @@ from shared.observability.metrics import REGISTRY
 from shared.pacing import Pace
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 POLL_MS = 500
 """Longest wait for a first record; one that comes earlier ends it."""
@@ -130,8 +131,7 @@ class BatchConsumer:
             return
         if self._batch is not None and self._trouble is None:
             await asyncio.wait([self._loop_task], timeout=self._stop_seconds)
-        self._loop_task.cancel()
-        await asyncio.gather(self._loop_task, return_exceptions=True)
+        await end_tasks(self._loop_task)
         self._health.unwatch(self.name)
 
     def _report(self, problem: str | None) -> None:

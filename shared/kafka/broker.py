@@ -21,6 +21,7 @@ from shared.kafka.delivery_middleware import Deliveries, decoder
 from shared.kafka.progress import Progress
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 RECONNECT = RetryPolicy(max_attempts=10**9, initial_delay=0.2, factor=1.5, max_delay=3.0)
 WATCH_SECONDS = 1.0
@@ -92,8 +93,7 @@ class Consumers:
         """Let handlers end within the broker's drain time, then leave the groups."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         await self._broker.stop()
         self._health.unwatch(self.name)
 

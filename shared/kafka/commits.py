@@ -14,6 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from shared import crash
 from shared.kafka.records import Partition, Record
+from shared.tasks import end_tasks
 
 GATHER_SECONDS = 0.1
 STOP_SECONDS = 2.0
@@ -51,8 +52,7 @@ class Commits:
     async def stop(self) -> None:
         """Commit what is left, if the broker takes it soon."""
         if self._later is not None:
-            self._later.cancel()
-            await asyncio.gather(self._later, return_exceptions=True)
+            await end_tasks(self._later)
         if not self._offsets:
             return
         try:

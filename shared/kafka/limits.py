@@ -16,6 +16,7 @@ from shared.errors import BrokerUnavailable
 from shared.kafka.connection import connection_options, translated
 from shared.kafka.topics import BY_NAME
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 TIMEOUT_MS = 10_000
 LOOK_AGAIN_SECONDS = 5.0
@@ -82,8 +83,7 @@ class TopicLimits:
 
     async def stop(self) -> None:
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await end_tasks(self._looking)
 
 
 async def message_limits(settings: KafkaSettings, topics: Collection[str]) -> dict[str, int]:

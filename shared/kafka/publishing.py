@@ -30,6 +30,7 @@ from shared.kafka.producer import BatchRefused, Headers, Message, Placed, Produc
 from shared.ports import Addressed
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 MAX_WAITING = 2_000
 TIMEOUT_SECONDS = 10.0
@@ -76,8 +77,7 @@ class KafkaEventPublisher:
         """Send what waits, then close; what the broker does not take within a few seconds fails."""
         if self._keeper is None:
             return
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        await end_tasks(self._keeper)
         await self._limits.stop()
 
     @property

@@ -17,6 +17,7 @@ from shared.kafka.progress import Progress
 from shared.kafka.records import Record, from_driver, log_fields
 from shared.retry import RetryPolicy
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 POLL_MS = 500
 DISCOVER_SECONDS = 0.5
@@ -64,8 +65,7 @@ class Tail:
         """End at once: there is nothing to finish."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         self._health.unwatch(self.name)
 
     async def _run(self) -> None:

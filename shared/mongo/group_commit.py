@@ -15,7 +15,6 @@ is dropped when one that it `needs` failed.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
@@ -34,6 +33,7 @@ from shared.mongo.changes import (
 from shared.mongo.client import Database
 from shared.observability.instruments import GROUP_SECONDS, GROUP_SIZE
 from shared.pacing import Pace
+from shared.tasks import end_tasks
 
 __all__ = ["Change", "Emission", "GroupCommit", "InvalidChange", "Listener", "LostGuard"]
 
@@ -95,9 +95,7 @@ class GroupCommit:
         """Write what was submitted, for at most `drain_seconds`; whoever still waits then gets StorageUnavailable."""
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=self._drain_seconds)
-            self._writing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writing
+            await end_tasks(self._writing)
 
     async def submit(self, change: Change) -> None:
         """Returns once a majority has it. Raises LostGuard or InvalidChange.

@@ -25,6 +25,7 @@ from shared.mongo.replaying import OUTBOX_INDEX, Source, read_back, stale_stream
 from shared.mongo.streams import Outgoing, Stream
 from shared.observability.instruments import EVENTS_FAILED, EVENTS_PUBLISHED
 from shared.pacing import Pace
+from shared.tasks import end_tasks
 
 __all__ = ["OUTBOX_INDEX", "EventsPublisher", "Outbox", "Outgoing", "Source"]
 
@@ -90,15 +91,14 @@ class Outbox:
         if self._tasks:
             with suppress(TimeoutError):
                 await self.drain(self._drain_seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         self._tasks = []
         await self._clearing.flush()
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything ready has been published. Raises TimeoutError."""
-        await asyncio.wait_for(self._idle.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await self._idle.wait()
 
     def expect(self, stream: str, sequence: int) -> None:
         """`sequence` was handed out: later events of the stream wait for it."""

@@ -13,6 +13,7 @@ from shared.observability.exposition import opentelemetry_data
 from shared.observability.instruments import CPU, MEMORY, OPEN_FILES
 from shared.observability.metrics import REGISTRY, Registry
 from shared.settings import TelemetrySettings
+from shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -69,8 +70,7 @@ class MetricsExport:
         """The last values are sent too, if the collector takes them at once."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._send()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shared.errors import CadenzaError
+from shared.tasks import end_tasks
 
 POLL_SECONDS = 0.5
 
@@ -63,8 +64,7 @@ class Hearing:
 
     async def stop(self) -> None:
         if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+            await end_tasks(self._polling)
 
     async def _poll(self) -> None:
         """Ends when nobody listens any more; the next listener starts it again."""

@@ -23,6 +23,7 @@ from shared.observability.instruments import (
     SLOTS_USED,
 )
 from shared.observability.metrics import REGISTRY
+from shared.tasks import end_tasks
 from shared.work.ports import Claim, LostLease, Work
 
 _log = structlog.get_logger(__name__)
@@ -135,9 +136,7 @@ class WorkLoop:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=self._cancel_seconds)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(*self._loops)
 
     async def _tell_slots(self) -> None:
         SLOTS.set(self._slots, self.queue)
@@ -149,7 +148,8 @@ class WorkLoop:
             self._wakeup.clear()
             if not await self._claim_some():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wakeup.wait(), self._poll_seconds)
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._wakeup.wait()
 
     async def _claim_some(self) -> bool:
         """True when there may be more to claim right now."""

@@ -16,6 +16,7 @@ from shared.errors import CadenzaError
 from shared.ids import new_id
 from shared.mongo.client import translated
 from shared.mongo.documents import faithful
+from shared.tasks import end_tasks
 from shared.work.desk import Desk
 from shared.work.hearing import Ear, Hearing
 from shared.work.ports import Wake
@@ -40,8 +41,7 @@ class MongoWakes:
 
     async def stop(self) -> None:
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await end_tasks(self._loop)
         await self._hearing.stop()
 
     async def wake(

@@ -27,6 +27,7 @@ async def _pause(seconds: float, ctx: CommandContext) -> None:
     if ctx.deadline is not None:
         seconds = min(seconds, ctx.deadline - time.monotonic())
     try:
-        await asyncio.wait_for(ctx.cancel.wait(), max(0.0, seconds))
+        async with asyncio.timeout(max(0.0, seconds)):
+            await ctx.cancel.wait()
     except TimeoutError:
         return

@@ -24,6 +24,7 @@ from services.executor.jobs.report import Report, short
 from shared.errors import CadenzaError, NotFound, PermanentError, TransientError, UpstreamInvalid
 from shared.ids import new_id
 from shared.retry import RetryPolicy
+from shared.tasks import end_tasks
 
 STRIKES = 3
 LINES_AT_ONCE = 200
@@ -237,8 +238,7 @@ async def within(ctx: CommandContext, call: Awaitable[T]) -> T:
     finally:
         cancelled.cancel()
         if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
 
 
 async def say(ctx: CommandContext, text: str) -> None:

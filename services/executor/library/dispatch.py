@@ -107,10 +107,11 @@ class Dispatcher:
         if close is None:
             return
         with self._counted():
-            if inspect.iscoroutinefunction(close):
-                await asyncio.wait_for(close(), timeout_seconds)
-            else:
-                await asyncio.wait_for(asyncio.to_thread(close), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                if inspect.iscoroutinefunction(close):
+                    await close()
+                else:
+                    await asyncio.to_thread(close)
 
     def _put(self, event: AnyEvent | None) -> None:
         if self._is_async:

@@ -113,7 +113,8 @@ class ExecutionEngine:
     ) -> ExecutionResult | PlanExecutionResult:
         """The result once there is one. Raises TimeoutError after `timeout` seconds; the execution goes on."""
         entry = self._state.get(id)
-        await asyncio.wait_for(entry.ended.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await entry.ended.wait()
         if isinstance(entry, PlanEntry | CommandEntry) and entry.result is not None:
             return entry.result
         raise NotFinished(f"execution {id} ended without a result", id=id)

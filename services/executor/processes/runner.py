@@ -198,7 +198,8 @@ def _error_of(stream: "asyncio.Future[None]") -> BaseException | None:
 
 async def _exit_of(child: Child) -> Exit:
     with contextlib.suppress(TimeoutError):
-        return await asyncio.wait_for(asyncio.shield(child.exited), KILLED_SECONDS)
+        async with asyncio.timeout(KILLED_SECONDS):
+            return await asyncio.shield(child.exited)
     return Exit(None, signal.SIGKILL)
 
 

@@ -149,7 +149,8 @@ class Git:
         if time.monotonic() + seconds >= self._attended.deadline:
             return False
         try:
-            await asyncio.wait_for(self._attended.cancel.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._attended.cancel.wait()
         except TimeoutError:
             return True
         return False

@@ -14,6 +14,7 @@ from services.gateway.ports import AcceptedEvents, MessageSender
 from shared import crash
 from shared.clock import Clock
 from shared.errors import TransientError
+from shared.tasks import end_tasks
 
 MAX_WAITING = 2_000
 MAX_MARKS = 20_000
@@ -50,9 +51,7 @@ class DirectPublication:
     async def stop(self) -> None:
         """Mark what was published; what was not is the relay's."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         if self._marks:
             try:
                 await self._accepted.mark(self._marks, self._clock.now())

@@ -5,13 +5,13 @@ while turns come and go, and none while one hangs.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from shared.errors import TransientError
 from shared.runtime import Health
+from shared.tasks import end_tasks
 
 BEAT_SECONDS = 5.0
 
@@ -40,9 +40,7 @@ class Turns:
         self._stopping = True  # a driver may turn a cancellation into an error of its own
         self._health.unwatch(self.name)
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -20,6 +20,7 @@ from shared.errors import Overloaded
 from shared.events.execution import ExecutionEvent
 from shared.observability.instruments import SSE_CLIENTS
 from shared.observability.metrics import REGISTRY
+from shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +71,7 @@ class Hub:
             for subscription in self._all():
                 drop(subscription)
         if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+            await end_tasks(self._ticking)
 
     async def _tell(self) -> None:
         SSE_CLIENTS.set(self.followers)

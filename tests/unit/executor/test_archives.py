@@ -208,7 +208,7 @@ def test_a_million_entries_are_refused_quickly(tmp_path):
         b"PK\3\4" + bytes(100),
         zipped(("a", b"x" * 100, 0), compression=zipfile.ZIP_STORED).replace(b"xxxx", b"yyyy"),
     ],
-    ids=lambda data: f"{data[:8]!r}",
+    ids=lambda data: f"{len(data)}-{data[:3]!r}",
 )
 def test_what_is_broken_or_no_archive_is_said(tmp_path, data):
     with pytest.raises((SourceFailed, UnsafeArchive)):

@@ -55,7 +55,8 @@ async def _watched(request: ScriptRequest | ExtractionRequest, report: Report) -
             if task is not None:
                 task.cancel()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(work, return_exceptions=True), 15)
+            async with asyncio.timeout(15):
+                await asyncio.gather(work, return_exceptions=True)
 
 
 async def _do(request: ScriptRequest | ExtractionRequest, report: Report) -> None:

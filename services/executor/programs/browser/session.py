@@ -32,6 +32,7 @@ from services.executor.programs.browser.failures import StepFailed, start_line
 from services.executor.programs.browser.locating import locate
 from services.executor.programs.browser.report import Ended, Report
 from services.executor.programs.browser.requests import BrowserRequest, PageSettings
+from shared.tasks import end_tasks
 
 T = TypeVar("T")
 
@@ -121,8 +122,7 @@ class Session:
         task = asyncio.ensure_future(work)
         await asyncio.wait((task, self._lost), return_when=asyncio.FIRST_COMPLETED)
         if lost := self.lost:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
             raise lost
         return task.result()
 
