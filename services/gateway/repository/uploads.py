@@ -7,6 +7,7 @@ The unique index lets a tenant have one content once, whoever is quicker; what a
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -48,8 +49,8 @@ class MongoUploads:
         document: Document = {"_id": id, "tenant": tenant, "state": _STORING, "key": key}
         document["expires_at"] = expires_at
         async with translated():
-            # sent again after a lost answer it is the same document
-            await self._collection.replace_one({"_id": id}, document, upsert=True)
+            with suppress(DuplicateKeyError):  # sent before, and the answer was lost
+                await self._collection.insert_one(document)
 
     async def finish(self, id: str, view: UploadView, *, uri: str) -> bool:
         update = {"$set": {**view.model_dump(), "state": STORED, "uri": uri}}
