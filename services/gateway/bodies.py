@@ -35,7 +35,9 @@ ScopeName = Annotated[
 class Body(BaseModel):
     """An unknown field is an error: it is a typing mistake more often than not."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class CancelBody(Body):

@@ -32,7 +32,9 @@ JsonObject = dict[str, Any]
 class Event(BaseModel):
     """One message. `id` is unique per event and the same on every redelivery."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     topic: ClassVar[str]
     producer: ClassVar[str]

@@ -10,7 +10,9 @@ from shared.events.base import Event, JsonObject, Moment
 class StoredPlan(BaseModel):
     """Where a plan lies that is too large for an event, and the SHA-256 (hex) of its bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     uri: str
     sha256: str
@@ -19,7 +21,9 @@ class StoredPlan(BaseModel):
 class AppRun(BaseModel):
     """The version of an app that a plan was made from."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     app_id: int
     app_name: str
@@ -31,7 +35,9 @@ class AppRun(BaseModel):
 class Rerun(BaseModel):
     """Which run is repeated, and which of its steps are not run again."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     of: str
     """Its execution id; it has ended."""

@@ -12,10 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.errors import ConfigurationError
-from shared.objects.gridfs import GridFsStore
 from shared.objects.local import LocalStore
 from shared.objects.ports import ObjectStore
-from shared.objects.s3 import S3Store
 from shared.settings import AwsSettings, ObjectsSettings
 
 
@@ -28,6 +26,8 @@ def build_store(
         case "file" if place.path.strip("/") and not place.netloc:
             return LocalStore(Path(unquote(place.path)))
         case "s3" if place.netloc:
+            from shared.objects.s3 import S3Store  # boto3 takes long to import
+
             options = {name: values[-1] for name, values in parse_qs(place.query).items()}
             return S3Store(
                 place.netloc,
@@ -39,6 +39,8 @@ def build_store(
         case "gridfs" if place.netloc:
             if database is None:
                 raise ConfigurationError("OBJECTS__URI names GridFS, but there is no database")
+            from shared.objects.gridfs import GridFsStore
+
             return GridFsStore(database, place.netloc)
     raise ConfigurationError(
         f"OBJECTS__URI '{objects.uri}' must be file:///folder, s3://bucket/prefix or gridfs://bucket"

@@ -2,18 +2,18 @@
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING
 
 import psutil
 import structlog
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics.export import MetricExportResult
-from opentelemetry.sdk.resources import Resource
 
-from shared.observability.exposition import opentelemetry_data
 from shared.observability.instruments import CPU, MEMORY, OPEN_FILES
 from shared.observability.metrics import REGISTRY, Registry
 from shared.settings import TelemetrySettings
 from shared.tasks import end_tasks
+
+if TYPE_CHECKING:
+    from shared.observability.otlp import Collector
 
 log = structlog.get_logger(__name__)
 
@@ -53,17 +53,11 @@ class MetricsExport:
     ) -> None:
         self._registry = registry
         self._seconds = settings.metrics_seconds
-        self._resource = Resource(
-            {"service.name": service, "deployment.environment.name": settings.environment}
-        )
-        endpoint = settings.otlp_endpoint
-        self._exporter = endpoint and OTLPMetricExporter(
-            endpoint=f"{endpoint.rstrip('/')}/v1/metrics", timeout=5
-        )
+        self._collector = _collector(settings, service)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        if self._exporter:
+        if self._collector:
             self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
@@ -81,10 +75,16 @@ class MetricsExport:
             await self._send()
 
     async def _send(self) -> None:
-        if not self._exporter:
+        if not self._collector:
             return
         await self._registry.collect()
-        data = opentelemetry_data(self._registry, self._resource)
-        result = await asyncio.to_thread(self._exporter.export, data)
-        if result is not MetricExportResult.SUCCESS:
+        if not await asyncio.to_thread(self._collector.send, self._registry):
             log.warning("metrics.not_exported")
+
+
+def _collector(settings: TelemetrySettings, service: str) -> "Collector | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from shared.observability.otlp import Collector
+
+    return Collector(settings, settings.otlp_endpoint, service)

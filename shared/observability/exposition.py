@@ -1,30 +1,10 @@
-"""The registry as others read it: Prometheus' text form for `/metrics`, OpenTelemetry's data model for OTLP.
+"""The registry in Prometheus' text form, for `/metrics`.
 
 Prometheus names follow OpenTelemetry's rules: dots become underscores, the unit is appended (`_seconds`, `_bytes`), and
 counters end in `_total`.
 """
 
-import time
 from collections.abc import Iterator
-
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    HistogramDataPoint,
-    Metric,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    Sum,
-)
-from opentelemetry.sdk.metrics.export import (
-    Gauge as GaugeData,
-)
-from opentelemetry.sdk.metrics.export import (
-    Histogram as HistogramData,
-)
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from shared.observability.metrics import Histogram, Instrument, Labels, Registry, Spec
 
@@ -80,48 +60,3 @@ def _escaped(text: str, *, quote: bool = True) -> str:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
-
-
-def opentelemetry_data(registry: Registry, resource: Resource) -> MetricsData:
-    """The same as cumulative OpenTelemetry data."""
-    now = time.time_ns()
-    metrics = [
-        Metric(
-            instrument.spec.name,
-            instrument.spec.description,
-            instrument.spec.unit,
-            _data(instrument, registry.started_at, now),
-        )
-        for instrument in registry.instruments
-        if instrument.values
-    ]
-    scope = ScopeMetrics(InstrumentationScope("cadenza"), metrics, "")
-    return MetricsData([ResourceMetrics(resource, [scope], "")])
-
-
-def _data(instrument: Instrument, start: int, now: int) -> GaugeData | HistogramData | Sum:
-    spec = instrument.spec
-    if isinstance(instrument, Histogram):
-        points = [
-            HistogramDataPoint(
-                attributes=dict(zip(spec.labels, labels, strict=True)),
-                start_time_unix_nano=start,
-                time_unix_nano=now,
-                count=sum(found.counts),
-                sum=found.total,
-                bucket_counts=list(found.counts),
-                explicit_bounds=spec.bounds,
-                min=float("nan"),
-                max=float("nan"),
-            )
-            for labels, found in instrument.values.items()
-        ]
-        return HistogramData(points, AggregationTemporality.CUMULATIVE)
-    values: dict[Labels, float] = getattr(instrument, "values", {})
-    numbers = [
-        NumberDataPoint(dict(zip(spec.labels, labels, strict=True)), start, now, value)
-        for labels, value in values.items()
-    ]
-    if spec.kind == "counter":
-        return Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True)
-    return GaugeData(numbers)

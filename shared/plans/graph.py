@@ -28,7 +28,9 @@ _ARROWS: Mapping[EdgeKind, str] = {
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(
+        defer_build=True, use_attribute_docstrings=True, populate_by_name=True
+    )
 
 
 class Node(Part):

@@ -33,7 +33,9 @@ Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 class PlanPart(BaseModel):
     """An unknown field is an error: it is a typing mistake more often than not."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class Serial(PlanPart):

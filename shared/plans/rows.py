@@ -23,7 +23,9 @@ Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-
 class RowsPart(BaseModel):
     """An unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class ArtifactTable(RowsPart):

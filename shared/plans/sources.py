@@ -18,7 +18,9 @@ Folder = Annotated[str, Field(min_length=1, max_length=1_024)]
 class SourcePart(BaseModel):
     """An unknown field is an error: it is a typing mistake more often than not."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     mount: Folder = "."
     """Folder inside the working directory; `.` is the working directory itself."""

@@ -19,6 +19,7 @@ class View(BaseModel):
         populate_by_name=True,
         serialize_by_alias=False,
         use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     @classmethod

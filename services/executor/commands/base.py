@@ -43,7 +43,9 @@ __all__ = [
 class Params(BaseModel):
     """Arguments of a command type: the keys of `command` beside `type`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class ProcessRunner(Protocol):

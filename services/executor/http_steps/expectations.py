@@ -21,7 +21,11 @@ Status = Annotated[int, Field(ge=100, le=599)] | Annotated[str, AfterValidator(_
 
 class Expectation(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        defer_build=True,
     )
 
 

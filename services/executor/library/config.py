@@ -19,7 +19,9 @@ LOG_FOLDER = "cloudops-executions"
 class ExecutionConfig(BaseModel):
     """Every field has a variable, `EXEC_` and its name in capitals; number of executions: `EXEC_MAX_CONCURRENT`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     default_timeout_ms: int = Field(120_000, gt=0)
     """Of a request that names none."""

@@ -52,7 +52,9 @@ Id = Annotated[str, BeforeValidator(lambda value: str(UUID(str(value))))]
 class Part(BaseModel):
     """`to_json` gives what was set and leaves out what is empty and optional."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     def model_post_init(self, _context: Any, /) -> None:
         """An id that was made here and the tag of a variant belong into the JSON as if they had been given."""

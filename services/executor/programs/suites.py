@@ -29,7 +29,9 @@ exit $code
 class Suite(BaseModel):
     """A suite and how to run it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     runner: Literal["pytest", "playwright"]
     """Which options the report is asked for with."""

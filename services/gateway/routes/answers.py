@@ -15,7 +15,7 @@ EXECUTION_ID = "01900000-0000-7000-8000-000000000000"
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(defer_build=True, use_attribute_docstrings=True)
 
 
 class Listing(Answer, Generic[T]):

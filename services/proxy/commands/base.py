@@ -24,7 +24,9 @@ JsonObject = dict[str, Any]
 class Arguments(BaseModel):
     """Arguments of a command; an unknown one is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 A = TypeVar("A", bound=Arguments)

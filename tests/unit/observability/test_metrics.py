@@ -9,8 +9,9 @@ from opentelemetry.sdk.resources import Resource
 
 from shared.observability import instruments
 from shared.observability.exporting import MetricsExport, ProcessMetrics
-from shared.observability.exposition import opentelemetry_data, prometheus_name, prometheus_text
+from shared.observability.exposition import prometheus_name, prometheus_text
 from shared.observability.metrics import MOST_SERIES, REGISTRY, Registry
+from shared.observability.otlp import opentelemetry_data
 from shared.observability.reference import main
 from shared.settings import TelemetrySettings
 

@@ -102,6 +102,7 @@ class BrowserStep(BaseModel):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+        defer_build=True,
         json_schema_extra={"allOf": _rules()},  # type: ignore[dict-item]
     )
 
