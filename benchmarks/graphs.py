@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from benchmarks.load import Load, Watch
+from benchmarks.load import Load, Watch, bare_process
 
 LAYERS = 10
 WIDTH = 50
@@ -58,13 +58,7 @@ async def _bare() -> float:
     async def step(needs: list[str]) -> None:
         await asyncio.gather(*(tasks[need] for need in needs))
         async with room:
-            process = await asyncio.create_subprocess_exec(
-                "/bin/true",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            await process.communicate()
+            await bare_process()
 
     begun = time.perf_counter()
     for one in plan()["steps"]:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 
 from benchmarks.stack import KEY, Stack
 
+STARTED, FINISHED = b"cadenza.run.started", b"cadenza.run.finished"
 NOOP = {"name": "noop", "steps": [{"name": "one", "command": {"type": "noop"}}]}
 FIVE_TRUE = {
     "name": "five",
@@ -46,38 +47,63 @@ class Watch:
     failed: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def follow(self, servers: str, ready: asyncio.Event) -> None:
-        consumer = AIOKafkaConsumer(
-            "execution-events",
-            bootstrap_servers=servers,
-            auto_offset_reset="latest",
-            fetch_max_wait_ms=20,
-        )
-        await consumer.start()
-        await consumer.seek_to_end()
-        ready.set()
-        try:
-            while True:
-                for messages in (await consumer.getmany(timeout_ms=100)).values():
-                    for message in messages:
-                        self._note(message)
-        finally:
-            await consumer.stop()
-
-    def _note(self, message: Any) -> None:
-        kind = dict(message.headers).get("ce_type")
-        if kind == b"cadenza.run.started":
+    def note(self, message: Any) -> None:
+        kind = kind_of(message)
+        if kind == STARTED:
             self.started[message.key.decode()] = time.perf_counter()
-        elif kind == b"cadenza.run.finished":
+        elif kind == FINISHED:
             self.finished[message.key.decode()] = time.perf_counter()
             self.failed += json.loads(message.value)["status"] != "completed"
             self._changed.set()
 
     async def until(self, count: int, timeout: float) -> None:
+        """Until so many runs have ended."""
+        await self._until(lambda: len(self.finished) >= count, timeout)
+
+    async def ended(self, execution_id: str, timeout: float) -> None:
+        await self._until(lambda: execution_id in self.finished, timeout)
+
+    async def _until(self, condition: Callable[[], bool], timeout: float) -> None:
         async with asyncio.timeout(timeout):
-            while len(self.finished) < count:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
+
+
+def kind_of(message: Any) -> bytes | None:
+    """What an event of a run tells, e.g. `STARTED`."""
+    return dict(message.headers).get("ce_type")
+
+
+async def follow(servers: str, ready: asyncio.Event, note: Callable[[Any], None]) -> None:
+    """Hand every event of a run on, from now on; `ready` is set when none is missed any more."""
+    consumer = AIOKafkaConsumer(
+        "execution-events",
+        bootstrap_servers=servers,
+        auto_offset_reset="latest",
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+    await consumer.seek_to_end()
+    ready.set()
+    try:
+        while True:
+            for messages in (await consumer.getmany(timeout_ms=100)).values():
+                for message in messages:
+                    note(message)
+    finally:
+        await consumer.stop()
+
+
+async def bare_process() -> None:
+    """`/bin/true` as asyncio alone starts it and reads its output, without a record of anything."""
+    process = await asyncio.create_subprocess_exec(
+        "/bin/true",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await process.communicate()
 
 
 class Load:
@@ -122,7 +148,7 @@ async def with_load(
 ) -> dict[str, Any]:
     """Run `work` with a client and a watch on the events."""
     watch, ready = Watch(), asyncio.Event()
-    follower = asyncio.create_task(watch.follow(stack.kafka.bootstrap_servers, ready))
+    follower = asyncio.create_task(follow(stack.kafka.bootstrap_servers, ready, watch.note))
     await ready.wait()
     try:
         async with aiohttp.ClientSession(headers={"X-API-Key": KEY}) as session:

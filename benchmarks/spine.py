@@ -6,8 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks import graphs
-from benchmarks.load import FIVE_TRUE, NOOP, Load, Watch, spread, with_load
+from benchmarks import graphs, lanes
+from benchmarks.load import FIVE_TRUE, NOOP, Load, Watch, bare_process, spread, with_load
 from benchmarks.stack import KEY, Stack
 from sandbox.module import Module
 from sandbox.ports import free_port
@@ -19,6 +19,7 @@ BURSTS = 5
 STEADY_SECONDS = 30
 FIVE_RUNS = 200
 GROWTH_RUNS = 20_000
+LANES = 1_000
 
 
 async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
@@ -53,6 +54,14 @@ async def measure(stack: Stack, *, quick: bool = False) -> dict[str, Any]:
     result["graph"] |= {
         "bare_loop_seconds": round(alone, 3),
         "ratio_to_bare_loop": round(alone / result["graph"]["best"], 3),
+    }
+    result["lanes"] = await with_load(
+        stack, lambda load, watch: lanes.measure(load, watch, int(LANES * scale))
+    )
+    alone = await asyncio.to_thread(asyncio.run, lanes.bare_loop(int(LANES * scale)))
+    result["lanes"] |= {
+        "bare_loop_seconds": round(alone, 3),
+        "ratio_to_bare_loop": round(alone / result["lanes"]["best"], 3),
     }
     result["accept"] = await _accept(stack, int(ACCEPTED * scale))
     result["memory_mb"] = stack.memory_mb()
@@ -147,13 +156,7 @@ async def bare_loop(runs: int) -> dict[str, Any]:
     async def run() -> None:
         async with room:
             for _ in range(5):
-                process = await asyncio.create_subprocess_exec(
-                    "/bin/true",
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                )
-                await process.communicate()
+                await bare_process()
 
     begun = time.perf_counter()
     await asyncio.gather(*(run() for _ in range(runs)))

@@ -5,18 +5,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
-from aiokafka import AIOKafkaConsumer
 
-from benchmarks.load import FIVE_TRUE, NOOP
+from benchmarks.load import FINISHED, FIVE_TRUE, NOOP, STARTED, follow, kind_of
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.signals import Signals
 from benchmarks.peers.workshop import Workshop
 from benchmarks.stack import KEY, Stack
 from shared.service import VERSION
 
-_SIGNALS = {b"cadenza.run.started": "started", b"cadenza.run.finished": "ended"}
+_SIGNALS = {STARTED: "started", FINISHED: "ended"}
 
 
 class Cadenza(Peer):
@@ -44,7 +44,8 @@ class Cadenza(Peer):
     async def start(self) -> None:
         await super().start()
         ready = asyncio.Event()
-        self._follower = asyncio.create_task(self._follow(ready))
+        servers = self._stack.kafka.bootstrap_servers
+        self._follower = asyncio.create_task(follow(servers, ready, self._note))
         await ready.wait()
 
     async def stop(self) -> None:
@@ -58,25 +59,6 @@ class Cadenza(Peer):
         own = [one for part in self._stack.processes().values() for one in part]
         return [*own, *super().processes()]
 
-    async def _follow(self, ready: asyncio.Event) -> None:
-        consumer = AIOKafkaConsumer(
-            "execution-events",
-            bootstrap_servers=self._stack.kafka.bootstrap_servers,
-            auto_offset_reset="latest",
-            fetch_max_wait_ms=20,
-        )
-        await consumer.start()
-        await consumer.seek_to_end()
-        ready.set()
-        try:
-            while True:
-                for messages in (await consumer.getmany(timeout_ms=100)).values():
-                    for message in messages:
-                        self._note(message)
-        finally:
-            await consumer.stop()
-
-    def _note(self, message: object) -> None:
-        kind = dict(message.headers).get("ce_type")  # type: ignore[attr-defined] # the driver has no types
-        if (what := _SIGNALS.get(kind)) is not None:
-            self._signals.tell(what, message.key.decode())  # type: ignore[attr-defined]
+    def _note(self, message: Any) -> None:
+        if (what := _SIGNALS.get(kind_of(message) or b"")) is not None:
+            self._signals.tell(what, message.key.decode())
