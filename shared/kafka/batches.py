@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.kafka.commits import Commits
-from shared.kafka.connection import close_consumer, connection_options, translate
+from shared.kafka.connection import close_consumer, connection_options, start_driver, translate
 from shared.kafka.delivery import DeadLetters, Delivery, DeliveryPolicy, described
 from shared.kafka.pausing import FailureWindow
 from shared.kafka.progress import Progress
@@ -147,7 +147,7 @@ class BatchConsumer:
         while not self._stopping:
             consumer = self._build()
             try:
-                await consumer.start()
+                await start_driver(consumer)
                 consumer.subscribe(self._topics, listener=_Listener(self))
                 attempt = 0
                 self._report(None)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
@@ -20,8 +21,10 @@ from aiokafka.errors import (
 
 from shared.errors import BrokerUnavailable, ConfigurationError, TooLarge
 from shared.settings import KafkaSettings
+from shared.tasks import end_tasks
 
 CLOSE_SECONDS = 5.0
+HALFWAY_SECONDS = 1.0
 METADATA_MAX_AGE_MS = 5_000
 """Topics and partitions created late are seen after this long; the driver's own default is five minutes."""
 
@@ -70,6 +73,19 @@ def translated() -> Iterator[None]:
         yield
     except (KafkaError, OSError) as error:
         raise translate(error) from error
+
+
+async def start_driver(driver: AIOKafkaConsumer | AIOKafkaAdminClient) -> None:
+    """Connect. Who is cancelled meanwhile waits for up to `HALFWAY_SECONDS`: a driver that is cancelled halfway leaves
+    its first connection open.
+    """
+    starting = asyncio.ensure_future(driver.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=HALFWAY_SECONDS)
+        await end_tasks(starting)
+        raise
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.errors import BrokerUnavailable
-from shared.kafka.connection import connection_options, translated
+from shared.kafka.connection import connection_options, start_driver, translated
 from shared.kafka.topics import BY_NAME
 from shared.settings import KafkaSettings
 from shared.tasks import end_tasks
@@ -94,7 +94,7 @@ async def message_limits(settings: KafkaSettings, topics: Collection[str]) -> di
     ]
     try:
         with translated():
-            await admin.start()
+            await start_driver(admin)
             answers = await admin.describe_configs(wanted)
     finally:
         await admin.close()

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-from shared.kafka.connection import connection_options, translated
+from shared.kafka.connection import connection_options, start_driver, translated
 from shared.settings import KafkaSettings
 
 
@@ -28,7 +28,7 @@ class GroupOffsets:
         try:
             with translated():
                 async with asyncio.timeout(self._timeout):
-                    await admin.start()
+                    await start_driver(admin)
                     found = await _offsets(admin, group)
         finally:
             with contextlib.suppress(KafkaError, OSError):

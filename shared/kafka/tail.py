@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.kafka.connection import close_consumer, connection_options, translate
+from shared.kafka.connection import close_consumer, connection_options, start_driver, translate
 from shared.kafka.progress import Progress
 from shared.kafka.records import Record, from_driver, log_fields
 from shared.retry import RetryPolicy
@@ -74,7 +74,7 @@ class Tail:
             consumer = self._build()
             try:
                 async with asyncio.timeout(START_SECONDS):
-                    await consumer.start()
+                    await start_driver(consumer)
                 await self._find_topic(consumer)
                 attempt = 0
                 await self._follow(consumer)

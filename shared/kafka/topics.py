@@ -17,7 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from shared.errors import BrokerUnavailable, ConfigurationError
-from shared.kafka.connection import connection_options, translated
+from shared.kafka.connection import connection_options, start_driver, translated
 from shared.settings import KafkaSettings
 
 DLQ_SUFFIX = ".dlq"
@@ -93,7 +93,7 @@ async def _admin(settings: KafkaSettings, seconds: float) -> AsyncIterator[AIOKa
     try:
         with translated():
             async with asyncio.timeout(seconds):
-                await admin.start()
+                await start_driver(admin)
                 yield admin
     except TimeoutError as error:
         raise BrokerUnavailable(f"no answer from {settings.bootstrap_servers}") from error

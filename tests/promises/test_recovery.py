@@ -28,6 +28,7 @@ def test_kill_9_of_the_executor_in_the_middle_of_a_step(cadenza, tmp_path):
         lambda: pidfile.exists() and bool(pidfile.read_text().strip()), what="the step to start"
     )
     orphan = int(pidfile.read_text().split()[0])
+    until_recorded(cadenza, execution_id, "long")
     os.kill(first.pid, signal.SIGKILL)
     second = cadenza.service("executor")
     cadenza.until(lambda: not alive(orphan), timeout=10, what="the orphan to be ended")
@@ -59,6 +60,7 @@ def test_a_restarted_executor_goes_on_without_waiting_for_its_predecessors_lease
     cadenza.until(
         lambda: pidfile.exists() and bool(pidfile.read_text().strip()), what="the step to start"
     )
+    until_recorded(cadenza, execution_id, "long")
     os.kill(first.pid, signal.SIGKILL)
     cadenza.service("executor", **leases)
     assert not alive(int(pidfile.read_text().split()[0]))
@@ -190,3 +192,13 @@ def test_cancel_of_a_queued_run(cadenza, tmp_path):
         client.post(f"/v1/executions/{blocker}/cancel", json={})
     cadenza.wait_final(blocker, timeout=10)
     assert not (tmp_path / "ran").exists()
+
+
+def until_recorded(it, execution_id, name):
+    """A step that may run twice begins while the record of it is on its way."""
+    it.until(
+        lambda: any(
+            step["step_name"] == name and step["status"] == "running" for step in it.steps(execution_id)
+        ),
+        what="the record of the step's beginning",
+    )
