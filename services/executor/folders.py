@@ -60,6 +60,9 @@ class RunFolder:
         artifacts = self._spare.pop() if self._spare else self.root / f"artifacts-{name}"
         return TryFolder(artifacts, self.root, name)
 
+    def is_made(self, folder: TryFolder) -> bool:
+        return self.made and folder.artifacts in self._artifacts
+
     def make(self, folder: TryFolder) -> None:
         """Make what a command may use. Raises OSError."""
         if not self.made:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from services.executor.commands.base import Command, ProcessRunner, Reach
 from services.executor.family import Family
+from services.executor.folder_work import FolderWork
 from services.executor.folders import RunFolder
 from services.executor.pauses import Pauses
 from services.executor.processes.model import Limits
@@ -66,6 +67,7 @@ class RunParts:
     """None: runs have no children here."""
     wakes: Wakes | None = None
     """None: steps look again when their time has come, and hear nothing."""
+    folder_work: FolderWork = field(default_factory=FolderWork)
     rest_after: float = 10.0
     """A run of which nothing runs gives its slot back when its next look is further away."""
 

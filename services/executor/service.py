@@ -121,7 +121,7 @@ class Executor:
     async def _clear(self, scope: RunScope) -> None:
         """Nothing of the run is left: no process, no file."""
         await self._parts.processes.end_run(scope.processes)
-        if not scope.folder.remove_empty():
+        if not await self._parts.folder_work.do(scope.folder.remove_empty):
             # It may hold a million files; others do not wait for that.
             await asyncio.to_thread(self._folders.remove, scope.folder.root)
 

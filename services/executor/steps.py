@@ -159,8 +159,8 @@ class StepRun:
         redactor = known.redactor
         command = self._parts.commands.get(str(resolved.command.get("type")))
         begun = time.time()
-        if command.uses_files:
-            scope.folder.make(folder)
+        if command.uses_files and not scope.folder.is_made(folder):
+            await self._parts.folder_work.do(lambda: scope.folder.make(folder))
         context = self._context(
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )

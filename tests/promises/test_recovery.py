@@ -198,7 +198,8 @@ def until_recorded(it, execution_id, name):
     """A step that may run twice begins while the record of it is on its way."""
     it.until(
         lambda: any(
-            step["step_name"] == name and step["status"] == "running" for step in it.steps(execution_id)
+            step["step_name"] == name and step["status"] == "running"
+            for step in it.steps(execution_id)
         ),
         what="the record of the step's beginning",
     )
