@@ -19,18 +19,19 @@ from typing import Any
 import structlog
 
 from services.executor import plans
+from services.executor.bringing_tables import BroughtTable, bring_table
 from services.executor.commands.children import Child, NewChild, Rows, UnusableTable
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
 from services.executor.ports import Kin
-from services.executor.tables import MAX_TABLE_BYTES, read_table
+from services.executor.reruns import reused_lanes
 from shared.clock import Clock
 from shared.errors import CadenzaError
 from shared.events.run import RunRequested, StoredPlan
 from shared.ids import child_id
-from shared.objects.ports import ObjectMissing, ObjectStore
+from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
-from shared.plans.rows import ArtifactTable, Row, combinations, without_rows
+from shared.plans.rows import without_rows
 from shared.security.fields import HIDDEN, change
 from shared.tasks import end_tasks
 from shared.work.ports import NewItem, Wakes, Work
@@ -151,6 +152,7 @@ class StepChildren:
         self._step_id = step_id
         self._place = (str(parent["_id"]), step_id)
         self._rows: Rows | None = None
+        self._table = BroughtTable(())
         self._stored: tuple[Mapping[str, Any], StoredPlan] | None = None
 
     @property
@@ -165,9 +167,14 @@ class StepChildren:
                     raw = await plans.fetch(self._family.objects, self._parent["stored_plan"])
                 except PlanUnavailable as error:
                     raise UnusableTable(error.message) from None
-            rows = await self._read_rows()
+            tenant = str(self._parent["tenant"])
+            self._table = await bring_table(
+                self._plan, tenant, kin=self._kin, objects=self._family.objects
+            )
             inputs = self._parent.get("inputs") or {}
-            self._rows = Rows(rows, self._plan.max_lanes, without_rows(raw), inputs)
+            reused = reused_lanes(self._parent, self._table)
+            rows, at_once = self._table.rows, self._plan.max_lanes
+            self._rows = Rows(rows, at_once, without_rows(raw), inputs, reused)
         return self._rows
 
     async def start(self, children: Sequence[NewChild]) -> None:
@@ -245,6 +252,7 @@ class StepChildren:
             "lane": child.lane,
             "row": child.row,
             "lane_total": len(self._rows.rows) if self._rows else None,
+            "table_sha256": self._table.sha256,
         }
         # a lane has the files of its parent; a sub-plan has a plan, and thus sources, of its own
         sources = (self._parent.get("sources") if child.lane is not None else None) or ()
@@ -266,28 +274,6 @@ class StepChildren:
         info = await self._family.objects.put(key, data, content_type="application/json")
         self._stored = plan, StoredPlan(uri=info.uri, sha256=sha)
         return self._stored[1]
-
-    async def _read_rows(self) -> Sequence[Row]:
-        if self._plan.matrix is not None:
-            return combinations(self._plan.matrix)
-        if not isinstance(self._plan.data, ArtifactTable):
-            return self._plan.data or ()
-        table, tenant = self._plan.data, str(self._parent["tenant"])
-        found = await self._kin.artifact(table.execution_id, table.artifact, tenant=tenant)
-        if found is None:
-            raise UnusableTable(
-                f"execution {table.execution_id} has no artifact '{table.artifact}'"
-            )
-        uri, size = found
-        if size > MAX_TABLE_BYTES:
-            raise UnusableTable(f"the table has {size} bytes; at most {MAX_TABLE_BYTES}")
-        format_ = table.format or ("json" if table.artifact.endswith(".json") else "csv")
-        objects = self._family.objects
-        try:
-            data = await objects.get(objects.key_of(uri))
-        except ObjectMissing:
-            raise UnusableTable(f"the artifact '{table.artifact}' is gone") from None
-        return await asyncio.to_thread(read_table, data, format_)
 
 
 def _wake_key(parent: str, step_id: int) -> str:

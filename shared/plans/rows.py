@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import FieldError
+from shared.ids import child_id
 from shared.plans.mistakes import hint, shown
 
 MAX_ROWS = 10_000
 LANES = "lanes"
 """The name, and the command type, of the step that stands for all rows."""
+LANES_STEP = 1
+"""Its number: there is no other."""
 
 Row = dict[str, Any]
 Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_\-]+$")]
@@ -105,6 +108,11 @@ def wrong_column(name: str, columns: frozenset[str] | None) -> tuple[str, str] |
 def has_rows(plan: Mapping[str, Any]) -> bool:
     """Whether a plan, as its caller wrote it, runs once for each row."""
     return plan.get("data") is not None or plan.get("matrix") is not None
+
+
+def lane_run(execution_id: str, lane: int) -> str:
+    """The id of the run that is a lane of an execution."""
+    return child_id(execution_id, LANES_STEP, lane)
 
 
 def steps_of(plan: Mapping[str, Any] | None) -> Any:

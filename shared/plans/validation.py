@@ -57,8 +57,8 @@ _TAGS = {
 M = TypeVar("M", bound=BaseModel)
 
 
-def validate_submission(raw: Any) -> RunSubmission:
-    """The submission behind `raw`. Raises InvalidRequest."""
+def validate_submission(raw: Any, *, row: Mapping[str, Any] | None = None) -> RunSubmission:
+    """The submission behind `raw`; `row` is what the plan of a lane gets. Raises InvalidRequest."""
     text = _stored_faithfully(raw, "body")
     submission = _parse(RunSubmission, raw, "")
     errors = list(_reserved(submission.metadata))
@@ -66,7 +66,7 @@ def validate_submission(raw: Any) -> RunSubmission:
         errors += _beyond_limits(submission.plan, "plan.")
         errors += beyond_limits(submission.inputs, "inputs")
         errors += beyond_limits(submission.metadata, "metadata")
-    errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, row=row, text=text)
     errors += check_concurrency(
         submission.concurrency, "concurrency", submission.plan, submission.inputs
     )

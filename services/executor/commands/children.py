@@ -40,6 +40,8 @@ class Rows:
     at_once: int
     plan: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    reused: frozenset[int] = frozenset()
+    """Lanes that have completed in a run that this one repeats: they are not run again."""
 
 
 class UnusableTable(Exception):

@@ -1,5 +1,6 @@
 """Children whose parents have died, ended, or began them by halves."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +13,10 @@ from services.executor.documents import new_run
 from services.executor.family import INLINE_PLAN_BYTES, Family
 from services.executor.repository import COLLECTIONS
 from services.executor.repository.kin import MongoKin
+from services.executor.reruns import as_rerun
 from services.executor.settings import ExecutorGroup
 from shared.clock import SystemClock
+from shared.events.run import Rerun, ReusedLanes
 from shared.ids import child_id, new_id
 from shared.mongo.indexes import apply
 from shared.objects.local import LocalStore
@@ -46,10 +49,12 @@ class Home:
             wake=lambda: None,
         )
 
-    async def parent(self, **plan):
+    async def parent(self, *, rerun=None, **plan):
         plan = a_plan(**plan)
         request = a_run_requested(plan=plan)
-        assert await self.work.add([new_run(request, plan)]) == [Added.INSERTED]
+        item = new_run(request, plan)
+        item = item if rerun is None else as_rerun(item, rerun, {})
+        assert await self.work.add([item]) == [Added.INSERTED]
         (self.claim,) = await self.work.claim(1)
         self.children = self.family.of(self.claim.document, validate_plan(plan), 1)
         return self
@@ -86,6 +91,47 @@ async def test_a_lane_that_a_dead_parent_has_left_out_is_started(home, tmp_path)
     end = await Lanes().resume(LanesParams(), ctx, {})
     assert (end.status, end.reason) == ("failed", "lanes_failed")
     assert [one["lane"] for one in end.outputs["not_completed"]] == [2]
+
+
+async def test_a_rerun_starts_only_lanes_that_it_has_not_taken_over(home, tmp_path):
+    rows = [{"n": number} for number in range(10_000)]
+    lanes = [ReusedLanes(of="0198-a", lanes="1-4999,5001-9997"), ReusedLanes(of="b", lanes="9999")]
+    rerun = Rerun(of="b", family="0198-a", lanes=lanes, lane_total=10_000)
+    await home.parent(rerun=rerun, data=rows, max_lanes=2)
+    ctx = CommandContext(tmp_path, {}, None, None, children=home.children)
+    for expected in ([5000, 9998], [10_000]):
+        await Lanes().resume(LanesParams(), ctx, {})
+        started = await home.work.claim(5)
+        assert sorted(claim.document["lane"] for claim in started) == expected
+        assert {claim.document["lane_total"] for claim in started} == {10_000}
+        for claim in started:
+            await home.work.finish(claim, "completed")
+    end = await Lanes().resume(LanesParams(), ctx, {})
+    assert (end.status, end.outputs) == (
+        "completed",
+        {"total": 10_000, "completed": 10_000, "reused": 9_997},
+    )
+
+
+async def test_lanes_of_another_table_are_not_taken_over(home):
+    table = {"execution_id": "0198-made", "artifact": "customers.csv"}
+    info = await home.objects.put("acme/customers.csv", b"name\nann\nbob\n")
+    document = {"_id": new_id(), "execution_id": "0198-made", "artifact_name": "customers.csv"}
+    document |= {"storage_path": info.uri, "size_bytes": info.size, "tenant": "acme"}
+    await home.database.execution_artifacts.insert_one(document)
+    digest = hashlib.sha256(b"name\nann\nbob\n").hexdigest()
+    lanes = [ReusedLanes(of="0198-a", lanes="1")]
+    same = Rerun(of="a", family="a", lanes=lanes, lane_total=2, table_sha256=digest)
+    await home.parent(rerun=same, data=table)
+    assert (await home.children.rows()).reused == {1}
+    other = same.model_copy(update={"table_sha256": "0" * 64})
+    await home.parent(rerun=other, data=table)
+    with pytest.raises(UnusableTable, match="another one"):
+        await home.children.rows()
+    longer = same.model_copy(update={"lane_total": 3})
+    await home.parent(rerun=longer, data=table)
+    with pytest.raises(UnusableTable, match="another one"):
+        await home.children.rows()
 
 
 async def test_a_lane_is_started_once_and_keeps_the_time_of_its_parent(home):
