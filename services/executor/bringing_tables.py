@@ -7,13 +7,14 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from services.executor.commands.children import UnusableTable
-from services.executor.ports import Kin
+from services.executor.ports import Kin, Uploads
 from services.executor.tables import MAX_TABLE_BYTES, read_table
 from shared.objects.ports import ObjectMissing, ObjectStore
 from shared.plans.plan import Plan
-from shared.plans.rows import ArtifactTable, Row, combinations
+from shared.plans.rows import ArtifactTable, Row, UploadTable, combinations
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +25,54 @@ class BroughtTable:
     sha256: str | None = None
 
 
-async def bring_table(plan: Plan, tenant: str, *, kin: Kin, objects: ObjectStore) -> BroughtTable:
-    """The table of a plan with rows. Raises UnusableTable."""
-    if plan.matrix is not None:
-        return BroughtTable(combinations(plan.matrix))
-    if isinstance(plan.data, ArtifactTable):
-        return await _of_artifact(plan.data, tenant, kin=kin, objects=objects)
-    return BroughtTable(plan.data or ())
+class Tables:
+    """Brings the tables of all runs of one executor."""
+
+    def __init__(self, kin: Kin, uploads: Uploads, objects: ObjectStore) -> None:
+        self._kin = kin
+        self._uploads = uploads
+        self._objects = objects
+
+    async def bring(self, plan: Plan, tenant: str) -> BroughtTable:
+        """The table of a plan with rows. Raises UnusableTable."""
+        if plan.matrix is not None:
+            return BroughtTable(combinations(plan.matrix))
+        match plan.data:
+            case ArtifactTable():
+                return await self._of_artifact(plan.data, tenant)
+            case UploadTable():
+                return await self._of_upload(plan.data, tenant)
+            case rows:
+                return BroughtTable(rows or ())
+
+    async def _of_artifact(self, table: ArtifactTable, tenant: str) -> BroughtTable:
+        execution_id, name = table.execution_id, table.artifact
+        found = await self._kin.artifact(execution_id, name, tenant=tenant)
+        if found is None:
+            raise UnusableTable(f"execution {execution_id} has no artifact '{name}'")
+        data = await self._bytes(*found, what=f"the artifact '{name}'")
+        return await _read(data, table.format or ("json" if name.endswith(".json") else "csv"))
+
+    async def _of_upload(self, table: UploadTable, tenant: str) -> BroughtTable:
+        what = f"the upload {table.upload}"
+        stored = await self._uploads.find(tenant, table.upload)
+        if stored is None:
+            raise UnusableTable(f"{what} is gone: upload the table again")
+        data = await self._bytes(stored.uri, stored.size_bytes, what=what)
+        brought = await _read(data, table.format)
+        if brought.sha256 != table.upload:
+            raise UnusableTable(f"the bytes of {what} have been altered")
+        return brought
+
+    async def _bytes(self, uri: str, size: int, *, what: str) -> bytes:
+        if size > MAX_TABLE_BYTES:
+            raise UnusableTable(f"the table has {size} bytes; at most {MAX_TABLE_BYTES}")
+        try:
+            return await self._objects.get(self._objects.key_of(uri))
+        except ObjectMissing:
+            raise UnusableTable(f"{what} is gone") from None
 
 
-async def _of_artifact(
-    table: ArtifactTable, tenant: str, *, kin: Kin, objects: ObjectStore
-) -> BroughtTable:
-    found = await kin.artifact(table.execution_id, table.artifact, tenant=tenant)
-    if found is None:
-        raise UnusableTable(f"execution {table.execution_id} has no artifact '{table.artifact}'")
-    uri, size = found
-    if size > MAX_TABLE_BYTES:
-        raise UnusableTable(f"the table has {size} bytes; at most {MAX_TABLE_BYTES}")
-    format_ = table.format or ("json" if table.artifact.endswith(".json") else "csv")
-    try:
-        data = await objects.get(objects.key_of(uri))
-    except ObjectMissing:
-        raise UnusableTable(f"the artifact '{table.artifact}' is gone") from None
-    rows = await asyncio.to_thread(read_table, data, format_)
+async def _read(data: bytes, format: Literal["csv", "json"]) -> BroughtTable:
+    rows = await asyncio.to_thread(read_table, data, format)
     return BroughtTable(rows, hashlib.sha256(data).hexdigest())

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from services.executor import plans
-from services.executor.bringing_tables import BroughtTable, bring_table
+from services.executor.bringing_tables import BroughtTable, Tables
 from services.executor.commands.children import Child, NewChild, Rows, UnusableTable
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
@@ -57,6 +57,7 @@ class Family:
         wakes: Wakes,
         objects: ObjectStore,
         *,
+        tables: Tables,
         clock: Clock,
         free: Callable[[], int],
         wake: Callable[[], None],
@@ -65,6 +66,7 @@ class Family:
         self.work = work
         self.kin = kin
         self.objects = objects
+        self.tables = tables
         self.clock = clock
         self.free = free
         self.wake = wake
@@ -168,9 +170,7 @@ class StepChildren:
                 except PlanUnavailable as error:
                     raise UnusableTable(error.message) from None
             tenant = str(self._parent["tenant"])
-            self._table = await bring_table(
-                self._plan, tenant, kin=self._kin, objects=self._family.objects
-            )
+            self._table = await self._family.tables.bring(self._plan, tenant)
             inputs = self._parent.get("inputs") or {}
             reused = reused_lanes(self._parent, self._table)
             rows, at_once = self._table.rows, self._plan.max_lanes

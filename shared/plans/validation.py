@@ -25,7 +25,7 @@ from shared.plans.json_values import (
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
 from shared.plans.queueing import check_concurrency
-from shared.plans.rows import check_rows
+from shared.plans.rows import TAGS, check_rows
 from shared.plans.rules import (
     check_conditions,
     check_environment,
@@ -51,6 +51,7 @@ _RULES = {
 _TAGS = {
     "strategy": frozenset({"serial", "parallel", "dependency_graph"}),
     "sources": frozenset({"git", "upload", "inline"}),
+    "data": frozenset(TAGS),
 }
 """Names that pydantic puts into the path of a field where a `type` decides; nobody wrote them."""
 

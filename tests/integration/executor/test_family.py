@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.executor.bootstrap import work_queue
+from services.executor.bringing_tables import Tables
 from services.executor.commands.base import CommandContext
 from services.executor.commands.children import NewChild, UnusableTable
 from services.executor.commands.lanes import Lanes, LanesParams
@@ -13,6 +14,7 @@ from services.executor.documents import new_run
 from services.executor.family import INLINE_PLAN_BYTES, Family
 from services.executor.repository import COLLECTIONS
 from services.executor.repository.kin import MongoKin
+from services.executor.repository.uploads import MongoUploads
 from services.executor.reruns import as_rerun
 from services.executor.settings import ExecutorGroup
 from shared.clock import SystemClock
@@ -39,11 +41,13 @@ class Home:
         )
         self.work = self.parts.work
         self.objects = LocalStore(tmp_path / "objects")
+        kin = MongoKin(database)
         self.family = Family(
             self.work,
-            MongoKin(database),
+            kin,
             self.work.wakes,
             self.objects,
+            tables=Tables(kin, MongoUploads(database), self.objects),
             clock=SystemClock(),
             free=lambda: 0,
             wake=lambda: None,
@@ -111,6 +115,30 @@ async def test_a_rerun_starts_only_lanes_that_it_has_not_taken_over(home, tmp_pa
         "completed",
         {"total": 10_000, "completed": 10_000, "reused": 9_997},
     )
+
+
+async def test_rows_come_from_an_upload_of_the_same_tenant_as_long_as_it_is_there(home):
+    data = b'[{"name": "ann"}, {"name": "bob"}]'
+    sha256 = hashlib.sha256(data).hexdigest()
+    info = await home.objects.put("acme/uploads/1", data)
+    document = {"sha256": sha256, "size_bytes": info.size, "uri": info.uri, "state": "stored"}
+    uploads = home.database.uploads
+    await uploads.insert_one({**document, "tenant": "other"})
+    await home.parent(data={"upload": sha256, "format": "json"})
+    with pytest.raises(UnusableTable, match="upload the table again"):
+        await home.children.rows()
+    await uploads.update_one({}, {"$set": {"tenant": "acme"}})
+    assert (await home.children.rows()).rows == [{"name": "ann"}, {"name": "bob"}]
+    await home.children.start([home.lane(1)])
+    lane = await home.database.executions.find_one({"parent_id": home.claim.id})
+    assert (lane["table_sha256"], lane["lane_total"]) == (sha256, 2)
+    for change, why in ((b'[{"name": "eve"}]', "altered"), (None, "is gone")):
+        await home.objects.delete("acme/uploads/1")
+        if change:
+            await home.objects.put("acme/uploads/1", change)
+        await home.parent(data={"upload": sha256, "format": "json"})
+        with pytest.raises(UnusableTable, match=why):
+            await home.children.rows()
 
 
 async def test_lanes_of_another_table_are_not_taken_over(home):
