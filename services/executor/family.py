@@ -242,6 +242,7 @@ class StepChildren:
             labels=parent.get("labels") or {},
             metadata=parent.get("metadata") or {},
             priority=parent.get("priority") or 0,
+            app=child.app,
             content_hash=hashlib.sha256(content.encode()).hexdigest(),
         )
         item = new_run(request, child.plan, traceparent=parent.get("traceparent"))

@@ -61,9 +61,12 @@ class RunRequests:
 
     async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
         """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
+        app = None
         if "app" in body:
-            body = (await self._apps.planned(body, tenant)).submission
+            planned = await self._apps.planned(body, tenant)
+            app, body = planned.app, planned.submission
         plan = (await asyncio.to_thread(validate_submission, body)).plan
+        body = await self._apps.with_subplans(body, tenant, app=app)
         await self._uploads.use(tenant, body["plan"])
         return topological(plan), await self._warnings.of(tenant, plan)
 
@@ -92,6 +95,8 @@ class RunRequests:
             asked_hash = _checked(body, written, requester.tenant, row)
         if not await self._intake.knows(requester.tenant, idempotency_key):
             await self._queue.check_key(requester.tenant, body)
+        if (whole := await self._apps.with_subplans(body, requester.tenant, app=app)) is not body:
+            body, size = whole, len(json.dumps(whole, ensure_ascii=False).encode())
         await self._uploads.use(requester.tenant, body["plan"])
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)

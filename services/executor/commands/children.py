@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.events.run import AppRun
 from shared.plans.rows import Row
 
 
@@ -30,6 +31,8 @@ class NewChild:
     inputs: Mapping[str, Any]
     lane: int | None = None
     row: Row | None = None
+    app: AppRun | None = None
+    """The app that the plan was made from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from services.executor.commands.base import (
     Command,
@@ -17,6 +17,7 @@ from services.executor.commands.base import (
     failed,
 )
 from services.executor.commands.children import Child, ChildRuns, NewChild
+from shared.events.run import AppRun
 from shared.work.ports import FINAL
 
 LOOK_SECONDS = 3600.0
@@ -26,12 +27,34 @@ END_SECONDS = 30.0
 
 
 class PlanParams(Params):
-    """Run a plan as a child execution."""
+    """Run a plan, or an app by name, as a child execution."""
 
-    plan: dict[str, Any]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["plan"]}, {"required": ["app"]}],
+            "dependentRequired": {"sub_app": ["app"], "version": ["app"], "from_app": ["plan"]},
+        }
+    )
+
+    plan: dict[str, Any] = Field(default_factory=dict)
     """The plan, as one is submitted. Its references are its own."""
+    app: str = Field("", min_length=1, max_length=128)
+    """An app, instead of `plan`. What it does is looked up once, when the run is accepted."""
+    sub_app: str | None = Field(None, min_length=1, max_length=128)
+    """Of the app, where it has some."""
+    version: str | None = Field(None, min_length=1, max_length=64)
+    """Of the app; None: the active one."""
     inputs: dict[str, Any] = Field(default_factory=dict)
     """Its `${{ inputs.x }}`."""
+    from_app: AppRun | None = None
+    """Set by the platform: the version of the app that `plan` is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of(cls, data: Any) -> Any:
+        if isinstance(data, dict) and ("plan" in data) == ("app" in data):
+            raise ValueError("give exactly one of: plan, app")
+        return data
 
 
 class SubPlan(Command[PlanParams]):
@@ -47,6 +70,8 @@ class SubPlan(Command[PlanParams]):
     async def run(self, params: PlanParams, ctx: CommandContext) -> Outcome | Suspended:
         if ctx.children is None:
             return failed("not_available", "sub-plans need the platform: here nothing queues them")
+        if not params.plan:
+            return failed("invalid_arguments", "app: apps are looked up when a run is accepted")
         await ctx.remember({})
         return await self.resume(params, ctx, {})
 
@@ -61,7 +86,7 @@ class SubPlan(Command[PlanParams]):
             return failed("not_available", "sub-plans need the platform: here nothing queues them")
         child = await children.one()
         if child is None and not ctx.cancel.is_set():
-            await children.start([NewChild(params.plan, params.inputs)])
+            await children.start([NewChild(params.plan, params.inputs, app=params.from_app)])
             child = await children.one()
         if child is not None and child.status in FINAL:
             return await _ended(child, children)
