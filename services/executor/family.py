@@ -183,8 +183,11 @@ class StepChildren:
             await self._family.work.add(items, start=self._family.free())
             self._family.wake()
 
-    async def one(self) -> Child | None:
-        return await self._kin.one(*self._place)
+    async def one(self, number: int) -> Child | None:
+        return await self._kin.one(child_id(*self._place, *_which(None, number)))
+
+    async def started(self) -> int:
+        return await self._kin.started(*self._place)
 
     async def open(self) -> int:
         return await self._kin.open(*self._place)
@@ -227,8 +230,9 @@ class StepChildren:
 
     async def _item(self, child: NewChild) -> NewItem:
         parent, (parent_id, step_id) = self._parent, self._place
-        id_ = child_id(parent_id, step_id, child.lane or 0)
-        content = f"{parent['content_hash']}/{step_id}/{child.lane or 0}"
+        which = _which(child.lane, child.number)
+        id_ = child_id(parent_id, step_id, *which)
+        content = "/".join(map(str, (parent["content_hash"], step_id, *which)))
         stored = await self._stored_plan(child.plan)
         request = RunRequested(
             id=id_,
@@ -251,6 +255,7 @@ class StepChildren:
             "parent_step": step_id,
             "root_id": parent.get("root_id") or parent_id,
             "lane": child.lane,
+            "parent_attempt": None if child.lane else child.number,
             "row": child.row,
             "lane_total": len(self._rows.rows) if self._rows else None,
             "table_sha256": self._table.sha256,
@@ -275,6 +280,11 @@ class StepChildren:
         info = await self._family.objects.put(key, data, content_type="application/json")
         self._stored = plan, StoredPlan(uri=info.uri, sha256=sha)
         return self._stored[1]
+
+
+def _which(lane: int | None, number: int) -> tuple[int, ...]:
+    """What tells the children of one step from each other."""
+    return (lane or 0,) if number == 1 else (lane or 0, number)
 
 
 def _wake_key(parent: str, step_id: int) -> str:

@@ -66,6 +66,8 @@ class ExecutionSummary(View):
     """The first of a row of reruns; None for a run that is none."""
     parent_id: str | None = None
     """The execution that it is a lane or a sub-plan of."""
+    parent_attempt: int | None = None
+    """Of a sub-plan: the how manieth that its step has started; more than one when it was tried again."""
     app_id: int | None = None
     app_name: str | None = None
     sub_app_id: int | None = None

@@ -33,6 +33,8 @@ class NewChild:
     row: Row | None = None
     app: AppRun | None = None
     """The app that the plan was made from."""
+    number: int = 1
+    """Of a sub-plan: the how manieth that its step starts, since a try that failed is followed by another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,12 @@ class ChildRuns(Protocol):
         """Queue children, each lane once however often it is started; durable when it returns."""
         ...
 
-    async def one(self) -> Child | None:
-        """The only child of a step that has one."""
+    async def one(self, number: int) -> Child | None:
+        """A sub-plan, by its number."""
+        ...
+
+    async def started(self) -> int:
+        """How many were started so far."""
         ...
 
     async def open(self) -> int:

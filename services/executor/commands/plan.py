@@ -59,7 +59,8 @@ class PlanParams(Params):
 
 class SubPlan(Command[PlanParams]):
     """Its outputs are those of the child's steps, by the steps' names: `${{ steps.sub.outputs.build.version }}`. The
-    step fails as `plan_failed` when the child does not complete. The run gives its slot back while the child runs.
+    step fails as `plan_failed` when the child does not complete; with `retry` another child is started then, unless
+    somebody has cancelled it (`plan_cancelled`). The run gives its slot back while the child runs.
     """
 
     type = "plan"
@@ -72,28 +73,32 @@ class SubPlan(Command[PlanParams]):
             return failed("not_available", "sub-plans need the platform: here nothing queues them")
         if not params.plan:
             return failed("invalid_arguments", "app: apps are looked up when a run is accepted")
-        await ctx.remember({})
-        return await self.resume(params, ctx, {})
+        # of a try before this one there may be a child, which has ended
+        state = {"child": await ctx.children.started() + 1}
+        await ctx.remember(state)
+        return await self.resume(params, ctx, state)
 
     async def resume(
         self,
         params: PlanParams,
         ctx: CommandContext,
-        state: Mapping[str, Any],  # noqa: ARG002 - what counts is in the database
+        state: Mapping[str, Any],
     ) -> Outcome | Suspended:
         children = ctx.children
         if children is None:
             return failed("not_available", "sub-plans need the platform: here nothing queues them")
-        child = await children.one()
+        number = int(state.get("child", 1))
+        child = await children.one(number)
         if child is None and not ctx.cancel.is_set():
-            await children.start([NewChild(params.plan, params.inputs, app=params.from_app)])
-            child = await children.one()
+            new = NewChild(params.plan, params.inputs, app=params.from_app, number=number)
+            await children.start([new])
+            child = await children.one(number)
         if child is not None and child.status in FINAL:
             return await _ended(child, children)
         if (end := await given_up(ctx, children)) is not None:
             return end
         return Suspended(
-            {},
+            state,
             seconds=LOOK_SECONDS,
             wake_keys=(children.wake_key,),
             linger_seconds=LINGER_SECONDS,
@@ -106,9 +111,8 @@ async def _ended(child: Child, children: ChildRuns) -> Outcome:
     if child.status == "completed":
         return completed(await children.outputs(child))
     why = f": {child.error}" if child.error else ""
-    return failed(
-        "plan_failed", f"the sub-plan {child.id} ended {child.status} ({child.reason}){why}"
-    )
+    reason = "plan_cancelled" if child.status == "cancelled" else "plan_failed"
+    return failed(reason, f"the sub-plan {child.id} ended {child.status} ({child.reason}){why}")
 
 
 async def given_up(ctx: CommandContext, children: ChildRuns) -> Outcome | None:

@@ -10,6 +10,7 @@ from services.executor.bringing_tables import Tables
 from services.executor.commands.base import CommandContext
 from services.executor.commands.children import NewChild, UnusableTable
 from services.executor.commands.lanes import Lanes, LanesParams
+from services.executor.commands.plan import PlanParams, SubPlan
 from services.executor.documents import new_run
 from services.executor.family import INLINE_PLAN_BYTES, Family
 from services.executor.repository import COLLECTIONS
@@ -195,6 +196,66 @@ async def test_children_of_a_parent_that_has_ended_are_cancelled(home):
     await home.work.finish(home.claim, "failed", reason="lost_worker")
     assert await home.family.end_orphans() == 2
     assert await home.statuses() == [(1, "cancelled"), (2, "cancelled")]
+
+
+class Died(Exception):
+    """The worker did, at this place."""
+
+
+@pytest.mark.parametrize("place", ["before_memory", "after_memory", "after_start"])
+async def test_a_worker_that_dies_while_it_tries_again_starts_one_more_child(home, tmp_path, place):
+    await home.parent()
+    remembered, children = [], home.children
+
+    async def remember(state):
+        if place == "before_memory":
+            raise Died
+        remembered.append(state)
+        if place == "after_memory":
+            raise Died
+
+    async def start(new):
+        await home.children.start(new)
+        raise Died
+
+    def context(**more):
+        return CommandContext(tmp_path, {}, None, None, children=children, **more)
+
+    params = PlanParams(plan=a_plan())
+    await SubPlan().run(params, context())
+    (child,) = await home.work.claim(5)
+    await home.work.finish(child, "failed", reason="step_failed")
+    if place == "after_start":
+        children = Dying(home.children, start)
+    with pytest.raises(Died):
+        await SubPlan().run(params, context(remember=remember))
+    children = home.children
+    for _ in range(2):  # the next owner: from the beginning, or with what was remembered
+        if remembered:
+            await SubPlan().resume(params, context(), remembered[-1])
+        else:
+            await SubPlan().run(params, context(remember=not_at_all(remembered)))
+    found = home.database.executions.find({"parent_id": home.claim.id}).sort("parent_attempt")
+    tried = [(one["parent_attempt"], one["status"]) async for one in found]
+    assert tried == [(1, "failed"), (2, "queued")]
+
+
+class Dying:
+    """Children whose start is the last thing that their worker does."""
+
+    def __init__(self, children, start):
+        self._children = children
+        self.start = start
+
+    def __getattr__(self, name):
+        return getattr(self._children, name)
+
+
+def not_at_all(remembered):
+    async def remember(state):
+        remembered.append(state)
+
+    return remember
 
 
 async def test_a_large_plan_is_stored_once_for_all_lanes(home):
