@@ -17,6 +17,9 @@ UNPROCESSABLE = 422
 
 def validate(
     file: Annotated[Path, typer.Argument(help="The plan, YAML or JSON.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Option(help="CSV or JSON table of the rows, as for run.")
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -26,7 +29,7 @@ def validate(
     """
     plan = load_plan(file)
     with gateway(url, api_key) as client:
-        plan = with_table(plan, file.parent, client=client)
+        plan = with_table(plan, file.parent, client=client, data=data)
         try:
             answer = client.post("/v1/executions/validate", {"plan": plan})
         except Refused as refusal:

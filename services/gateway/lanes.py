@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from services.gateway.errors import NothingToRerun
+from services.gateway.errors import NothingToRerun, StillRunning
 from services.gateway.models import Page
 from services.gateway.reading import ExecutionReader
 from shared.errors import FieldError, InvalidRequest
@@ -89,7 +89,10 @@ class Lanes:
         return Page(items[:limit], str(items[limit - 1].lane) if more else None)
 
     async def to_reuse(self, run: ExecutionView, rerun: Rerun, start: str) -> Rerun:
-        """The rerun, with the lanes that are not run again. Raises NothingToRerun, InvalidRequest."""
+        """The rerun, with the lanes that are not run again. Raises StillRunning, NothingToRerun, InvalidRequest.
+
+        Lanes may outlive their parent for some seconds, when its worker was lost.
+        """
         if start not in (FROM_FAILED, FROM_START):
             message = (
                 "a plan with rows is run again from `failed` (the lanes that did not complete) or "
@@ -98,6 +101,9 @@ class Lanes:
             raise InvalidRequest(
                 f"from: {message}", errors=[FieldError("from", "unknown_step", message)]
             )
+        counts = await self._records.counts(run.tenant, run.execution_id)
+        if counts is not None and (left := counts.queued + counts.running + counts.waiting):
+            raise StillRunning(f"{left} of its lanes have not ended yet; ask again in a moment")
         if start == FROM_START:
             return rerun
         if run.status == COMPLETED:
