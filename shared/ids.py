@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 NAMESPACE = uuid.UUID("6d1c1d2e-0a6b-5a43-9b0e-5f6d1f0c7a11")
 
@@ -70,12 +70,21 @@ def derived_run_id(moment: datetime, *parts: object) -> str:
 
 def child_id(parent: str, *parts: object) -> str:
     """The id of a run that belongs to `parent`, of the same time: the same parts always give the same id."""
-    return _run_id(int(parent.replace("-", "")[:12], 16), (parent, *parts))
+    return _run_id(_unix_ms(parent), (parent, *parts))
 
 
 def _run_id(unix_ms: int, parts: Iterable[object]) -> str:
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return _text(f"{_uuid7(unix_ms, digest[:10]):032x}")
+
+
+def moment_of(run: str) -> datetime:
+    """The time that the id of a run spells."""
+    return datetime.fromtimestamp(_unix_ms(run) / 1000, UTC)
+
+
+def _unix_ms(run: str) -> int:
+    return int(run.replace("-", "")[:12], 16)
 
 
 def is_uuid(text: str) -> bool:

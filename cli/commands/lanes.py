@@ -31,7 +31,7 @@ def lanes(
         (
             str(lane["lane"]),
             status(lane["status"]),
-            lane.get("reason") or "",
+            lane.get("reason") or ("reused" if lane.get("reused_from") else ""),
             duration(lane.get("duration_ms")),
             short(lane.get("row") or {}),
             lane["execution_id"],

@@ -10,6 +10,7 @@ from cli.exits import PASSED, Usage
 from cli.options import ApiKey, AsJson, Url, gateway
 from cli.output import console, print_json, status
 from cli.plans import load_plan
+from cli.tables import with_table
 from shared.errors import InvalidRequest
 from shared.plans.graph import PlanGraph, graph_of, mermaid
 from shared.plans.validation import validate_plan
@@ -43,7 +44,7 @@ def plan(
 
 def _of_file(path: Path) -> PlanGraph:
     try:
-        return graph_of(validate_plan(load_plan(path)))
+        return graph_of(validate_plan(with_table(load_plan(path), path.parent, client=None)))
     except InvalidRequest as error:
         raise Usage(f"{path} is not a valid plan: {error.message}") from None
 

@@ -30,7 +30,7 @@ def rerun(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run an ended execution again; steps that went well are taken over with their outputs."""
+    """Run an ended execution again; steps (or lanes) that went well are taken over with their outputs."""
     inputs = {name: value(text) for name, text in pairs(input_, option="--input").items()}
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:
@@ -41,7 +41,9 @@ def rerun(
                 print_json(accepted)
             else:
                 console.print(f"accepted [bold]{accepted['execution_id']}[/]")
-                console.print(f"{accepted['reused']} steps are taken over from {execution_id}")
+                lanes = accepted.get("reused_lanes")
+                taken = f"{lanes} lanes" if lanes else f"{accepted['reused']} steps"
+                console.print(f"{taken} are taken over from {execution_id}")
             return PASSED
         new_id = accepted["execution_id"]
         execution, steps = follow_run(client, new_id, console=None if as_json else console)

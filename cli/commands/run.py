@@ -15,6 +15,7 @@ from cli.live import RunView, follow
 from cli.options import ApiKey, AsJson, Url, gateway, pairs
 from cli.output import console, duration, errors, print_json, status, steps_table
 from cli.plans import load_plan, value
+from cli.tables import with_table
 
 
 def run(
@@ -32,6 +33,9 @@ def run(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and plan start one run only.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="CSV or JSON table: the plan runs once for each row.")
+    ] = None,
     junit: Annotated[
         Path | None, typer.Option(help="Follow it and write the result as JUnit XML.")
     ] = None,
@@ -40,14 +44,15 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Submit a plan and, with --follow, leave with 0 when it passed and 1 when it did not."""
-    body = {
-        "plan": load_plan(file),
+    plan = load_plan(file)
+    body: Json = {
         "inputs": {name: value(text) for name, text in pairs(input_, option="--input").items()},
         "labels": pairs(label, option="--label"),
         "priority": priority,
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:
+        body["plan"] = with_table(plan, file.parent, client=client, data=data)
         return hand_in(
             client, body, headers=headers, follow_it=follow_it, junit=junit, as_json=as_json
         )

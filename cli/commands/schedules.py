@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import Json
+from cli.client import Client, Json
 from cli.commands.apps import reference
 from cli.exits import PASSED, Usage
 from cli.options import ApiKey, AsJson, Url, gateway, pairs
 from cli.output import console, moment, print_json, short, table
 from cli.plans import load_plan, value
+from cli.tables import with_table
 
 app = typer.Typer(help="Runs by the clock.", no_args_is_help=True)
 PATH = "/v1/schedules"
@@ -64,6 +65,7 @@ def create(
     """Run a plan or an app by the clock."""
     body = _given(cron, timezone, overlap, catch_up, plan, app_name, input_)
     with gateway(url, api_key) as client:
+        _send_table(client, body, plan)
         _show([client.post(PATH, {"name": name} | body)], as_json=as_json)
     return PASSED
 
@@ -92,6 +94,7 @@ def change(
     if not body:
         raise Usage("say what to change; see cadenza schedules change --help.")
     with gateway(url, api_key) as client:
+        _send_table(client, body, plan)
         _show([client.patch(f"{PATH}/{name}", body)], as_json=as_json)
     return PASSED
 
@@ -102,6 +105,11 @@ def remove(name: Name, url: Url = None, api_key: ApiKey = None) -> int:
     with gateway(url, api_key) as client:
         client.delete(f"{PATH}/{name}")
     return PASSED
+
+
+def _send_table(client: Client, body: Json, plan: Path | None) -> None:
+    if plan is not None:
+        body["plan"] = with_table(body["plan"], plan.parent, client=client)
 
 
 def _given(

@@ -10,19 +10,26 @@ from cli.exits import FAILED, PASSED, Refused
 from cli.options import ApiKey, AsJson, Url, gateway
 from cli.output import console, print_json
 from cli.plans import load_plan
+from cli.tables import with_table
 
 UNPROCESSABLE = 422
 
 
 def validate(
     file: Annotated[Path, typer.Argument(help="The plan, YAML or JSON.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Option(help="CSV or JSON table of the rows, as for run.")
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check a plan without running it; leave with 0 when it is valid and 1 when it is not."""
+    """Check a plan without running it; leave with 0 when it is valid and 1 when it is not. A table that lies beside it
+    is uploaded.
+    """
     plan = load_plan(file)
     with gateway(url, api_key) as client:
+        plan = with_table(plan, file.parent, client=client, data=data)
         try:
             answer = client.post("/v1/executions/validate", {"plan": plan})
         except Refused as refusal:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from services.executor.bringing_tables import Tables
 from services.executor.clients.building import build_reach
 from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry
@@ -212,11 +213,13 @@ def _family(
     loop: Callable[[], WorkLoop],
 ) -> Family:
     """`loop` is made after it."""
+    kin = MongoKin(database)
     return Family(
         work,
-        MongoKin(database),
+        kin,
         work.wakes,
         objects,
+        tables=Tables(kin, MongoUploads(database), objects),
         clock=clock,
         free=lambda: loop().free,
         wake=lambda: loop().wake(),

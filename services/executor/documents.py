@@ -46,6 +46,7 @@ def new_run(
             "metadata": request.metadata,
             "traceparent": traceparent,
             "accepted_at": request.occurred_at,
+            **({} if request.row is None else {"row": request.row}),
         },
     )
 

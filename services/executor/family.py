@@ -19,18 +19,19 @@ from typing import Any
 import structlog
 
 from services.executor import plans
+from services.executor.bringing_tables import BroughtTable, Tables
 from services.executor.commands.children import Child, NewChild, Rows, UnusableTable
 from services.executor.documents import new_run
 from services.executor.errors import PlanUnavailable
 from services.executor.ports import Kin
-from services.executor.tables import MAX_TABLE_BYTES, read_table
+from services.executor.reruns import reused_lanes
 from shared.clock import Clock
 from shared.errors import CadenzaError
 from shared.events.run import RunRequested, StoredPlan
 from shared.ids import child_id
-from shared.objects.ports import ObjectMissing, ObjectStore
+from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
-from shared.plans.rows import ArtifactTable, Row, combinations, without_rows
+from shared.plans.rows import without_rows
 from shared.security.fields import HIDDEN, change
 from shared.tasks import end_tasks
 from shared.work.ports import NewItem, Wakes, Work
@@ -56,6 +57,7 @@ class Family:
         wakes: Wakes,
         objects: ObjectStore,
         *,
+        tables: Tables,
         clock: Clock,
         free: Callable[[], int],
         wake: Callable[[], None],
@@ -64,6 +66,7 @@ class Family:
         self.work = work
         self.kin = kin
         self.objects = objects
+        self.tables = tables
         self.clock = clock
         self.free = free
         self.wake = wake
@@ -151,6 +154,7 @@ class StepChildren:
         self._step_id = step_id
         self._place = (str(parent["_id"]), step_id)
         self._rows: Rows | None = None
+        self._table = BroughtTable(())
         self._stored: tuple[Mapping[str, Any], StoredPlan] | None = None
 
     @property
@@ -165,9 +169,12 @@ class StepChildren:
                     raw = await plans.fetch(self._family.objects, self._parent["stored_plan"])
                 except PlanUnavailable as error:
                     raise UnusableTable(error.message) from None
-            rows = await self._read_rows()
+            tenant = str(self._parent["tenant"])
+            self._table = await self._family.tables.bring(self._plan, tenant)
             inputs = self._parent.get("inputs") or {}
-            self._rows = Rows(rows, self._plan.max_lanes, without_rows(raw), inputs)
+            reused = reused_lanes(self._parent, self._table)
+            rows, at_once = self._table.rows, self._plan.max_lanes
+            self._rows = Rows(rows, at_once, without_rows(raw), inputs, reused)
         return self._rows
 
     async def start(self, children: Sequence[NewChild]) -> None:
@@ -176,8 +183,11 @@ class StepChildren:
             await self._family.work.add(items, start=self._family.free())
             self._family.wake()
 
-    async def one(self) -> Child | None:
-        return await self._kin.one(*self._place)
+    async def one(self, number: int) -> Child | None:
+        return await self._kin.one(child_id(*self._place, *_which(None, number)))
+
+    async def started(self) -> int:
+        return await self._kin.started(*self._place)
 
     async def open(self) -> int:
         return await self._kin.open(*self._place)
@@ -220,8 +230,9 @@ class StepChildren:
 
     async def _item(self, child: NewChild) -> NewItem:
         parent, (parent_id, step_id) = self._parent, self._place
-        id_ = child_id(parent_id, step_id, child.lane or 0)
-        content = f"{parent['content_hash']}/{step_id}/{child.lane or 0}"
+        which = _which(child.lane, child.number)
+        id_ = child_id(parent_id, step_id, *which)
+        content = "/".join(map(str, (parent["content_hash"], step_id, *which)))
         stored = await self._stored_plan(child.plan)
         request = RunRequested(
             id=id_,
@@ -235,6 +246,7 @@ class StepChildren:
             labels=parent.get("labels") or {},
             metadata=parent.get("metadata") or {},
             priority=parent.get("priority") or 0,
+            app=child.app,
             content_hash=hashlib.sha256(content.encode()).hexdigest(),
         )
         item = new_run(request, child.plan, traceparent=parent.get("traceparent"))
@@ -243,8 +255,10 @@ class StepChildren:
             "parent_step": step_id,
             "root_id": parent.get("root_id") or parent_id,
             "lane": child.lane,
+            "parent_attempt": None if child.lane else child.number,
             "row": child.row,
             "lane_total": len(self._rows.rows) if self._rows else None,
+            "table_sha256": self._table.sha256,
         }
         # a lane has the files of its parent; a sub-plan has a plan, and thus sources, of its own
         sources = (self._parent.get("sources") if child.lane is not None else None) or ()
@@ -267,27 +281,10 @@ class StepChildren:
         self._stored = plan, StoredPlan(uri=info.uri, sha256=sha)
         return self._stored[1]
 
-    async def _read_rows(self) -> Sequence[Row]:
-        if self._plan.matrix is not None:
-            return combinations(self._plan.matrix)
-        if not isinstance(self._plan.data, ArtifactTable):
-            return self._plan.data or ()
-        table, tenant = self._plan.data, str(self._parent["tenant"])
-        found = await self._kin.artifact(table.execution_id, table.artifact, tenant=tenant)
-        if found is None:
-            raise UnusableTable(
-                f"execution {table.execution_id} has no artifact '{table.artifact}'"
-            )
-        uri, size = found
-        if size > MAX_TABLE_BYTES:
-            raise UnusableTable(f"the table has {size} bytes; at most {MAX_TABLE_BYTES}")
-        format_ = table.format or ("json" if table.artifact.endswith(".json") else "csv")
-        objects = self._family.objects
-        try:
-            data = await objects.get(objects.key_of(uri))
-        except ObjectMissing:
-            raise UnusableTable(f"the artifact '{table.artifact}' is gone") from None
-        return await asyncio.to_thread(read_table, data, format_)
+
+def _which(lane: int | None, number: int) -> tuple[int, ...]:
+    """What tells the children of one step from each other."""
+    return (lane or 0,) if number == 1 else (lane or 0, number)
 
 
 def _wake_key(parent: str, step_id: int) -> str:

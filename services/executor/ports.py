@@ -90,7 +90,11 @@ class Journal(Protocol):
 class Kin(Protocol):
     """Executions by their parents. `parent` and `step` are the execution and the number of its step."""
 
-    async def one(self, parent: str, step: int) -> Child | None: ...
+    async def one(self, execution_id: str) -> Child | None: ...
+
+    async def started(self, parent: str, step: int) -> int:
+        """How many there are."""
+        ...
 
     async def open(self, parent: str, step: int) -> int:
         """How many have not ended."""

@@ -6,9 +6,13 @@ refers to them. What is taken over never changes in the run that it comes from.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
+from services.executor.bringing_tables import BroughtTable
+from services.executor.commands.children import UnusableTable
 from shared.events.run import Rerun
+from shared.plans.lane_sets import lanes_in
 from shared.work.ports import NewItem
 
 _COPIED = ("input", "output", "output_uri", "exit_code", "truncated", "encrypted_fields")
@@ -26,7 +30,10 @@ def as_rerun(
     gone is rejected when it is claimed: to run them again without being asked to might do harm.
     """
     fields = {**item.fields, "rerun_of": rerun.of, "family_id": rerun.family}
-    if sources and rerun.reuse:
+    if rerun.lanes:
+        taken = rerun.model_dump(include={"lanes", "lane_total", "table_sha256"})
+        fields |= {"reused_lanes": taken.pop("lanes"), **taken}
+    if sources and (rerun.reuse or rerun.lanes):
         fields["sources"] = [dict(record) for record in sources]  # from the start: as they are now
     missing = [number for number in rerun.reuse if number not in recorded]
     if missing:
@@ -40,6 +47,21 @@ def as_rerun(
         for child in item.children
     ]
     return replace(item, fields=fields, children=children)
+
+
+def reused_lanes(document: Mapping[str, Any], table: BroughtTable) -> frozenset[int]:
+    """The lanes that a rerun does not run. Raises UnusableTable when they were of another table."""
+    taken = document.get("reused_lanes") or ()
+    lanes = frozenset(chain.from_iterable(lanes_in(one["lanes"]) for one in taken))
+    if lanes and (
+        document.get("table_sha256") not in (None, table.sha256)
+        or document.get("lane_total") != len(table.rows)
+    ):
+        raise UnusableTable(
+            "the table is another one than that of the lanes that are taken over: rerun it "
+            "from the start"
+        )
+    return lanes
 
 
 def _taken_over(

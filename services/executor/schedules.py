@@ -20,6 +20,7 @@ from shared.errors import CadenzaError, InvalidRequest, NotFound
 from shared.events.run import AppRun, RunRequested
 from shared.ids import derived_id, derived_run_id
 from shared.plans.app_plans import plan_of
+from shared.plans.app_subplans import app_run_of, with_apps
 from shared.plans.apps import AppConfiguration, AppReference
 from shared.plans.validation import validate_submission
 from shared.tasks import end_tasks
@@ -232,20 +233,20 @@ class Schedules:
 
     async def _plan(self, view: ScheduleView) -> tuple[dict[str, Any], AppRun | None]:
         """Raises InvalidRequest, NotFound."""
-        if view.app is None:
-            return view.plan or {}, None
-        found = await self._timetable.app(view.tenant, view.app)
+        plan, app = view.plan or {}, None
+        if view.app is not None:
+            found = await self._found(view.tenant, view.app)
+            configuration = AppConfiguration.model_validate(found.configuration)
+            plan, app = plan_of(view.app, configuration, view.inputs), app_run_of(found)
+        validate_submission({"plan": plan, "inputs": view.inputs})
+        whole = await with_apps(plan, lambda named: self._found(view.tenant, named), app=app)
+        return dict(whole), app
+
+    async def _found(self, tenant: str, app: AppReference) -> AppView:
+        found = await self._timetable.app(tenant, app)
         if found is None:
-            raise NotFound(f"there is no app '{view.app.path}' in that version")
-        configuration = AppConfiguration.model_validate(found.configuration)
-        app = AppRun(
-            app_id=found.app_id,
-            app_name=found.app_name,
-            sub_app_id=found.sub_app_id,
-            sub_app_name=found.sub_app_name,
-            app_version=found.version,
-        )
-        return plan_of(view.app, configuration, view.inputs), app
+            raise NotFound(f"there is no app '{app.path}' in that version")
+        return found
 
 
 def _moved(state: ScheduleState, next_due: datetime | None) -> ScheduleState:

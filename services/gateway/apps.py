@@ -4,6 +4,7 @@ A version never changes. What is active is decided by the latest activation, one
 lose their mark comes after it and may be late.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from shared.errors import NotFound
 from shared.events.run import AppRun
 from shared.ids import derived_id
 from shared.plans.app_plans import check_configuration, plan_of
+from shared.plans.app_subplans import app_run_of, with_apps
 from shared.plans.apps import (
     AppConfiguration,
     AppReference,
@@ -24,7 +26,7 @@ from shared.plans.apps import (
     AppVersion,
 )
 from shared.plans.mistakes import hint, shown
-from shared.plans.validation import parsed
+from shared.plans.validation import parsed, validate_submission
 from shared.ports import Audit
 from shared.views.apps import AppView
 
@@ -136,14 +138,22 @@ class Apps:
         configuration = AppConfiguration.model_validate(found.configuration)
         plan = plan_of(asked.app, configuration, asked.inputs)
         rest = {name: value for name, value in body.items() if name != "app"}
-        app = AppRun(
-            app_id=found.app_id,
-            app_name=found.app_name,
-            sub_app_id=found.sub_app_id,
-            sub_app_name=found.sub_app_name,
-            app_version=found.version,
-        )
-        return Planned({**rest, "plan": plan}, app, len(json.dumps(plan)) + len(json.dumps(rest)))
+        size = len(json.dumps(plan)) + len(json.dumps(rest))
+        return Planned({**rest, "plan": plan}, app_run_of(found), size)
+
+    async def with_subplans(
+        self, submission: Mapping[str, Any], tenant: str, *, app: AppRun | None = None
+    ) -> Mapping[str, Any]:
+        """The submission with the plans of the apps that its steps name; itself when they name none. It has been
+        validated, `app` is what its plan was made from. Raises InvalidRequest.
+        """
+        plan = submission["plan"]
+        found = await with_apps(plan, lambda reference: self.get(tenant, reference), app=app)
+        if found is plan:
+            return submission
+        resolved = {**submission, "plan": found}
+        await asyncio.to_thread(validate_submission, resolved)
+        return resolved
 
     async def _document(
         self, app: AppReference, body: AppVersion, requester: Requester

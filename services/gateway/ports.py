@@ -21,7 +21,6 @@ from shared.views.executions import (
     ExecutionHistory,
     ExecutionSummary,
     ExecutionView,
-    LaneCounts,
     LogView,
     StepHistory,
     StepState,
@@ -133,16 +132,6 @@ class Executions(Protocol):
     ) -> Page: ...
 
     async def steps(self, tenant: str, execution_id: str, *, after: int, limit: int) -> Page: ...
-
-    async def lanes(
-        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
-    ) -> Page:
-        """Lanes of an execution in the order of its rows."""
-        ...
-
-    async def lane_counts(self, tenant: str, execution_id: str) -> LaneCounts | None:
-        """None when it has none."""
-        ...
 
     async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
         """By its name, or else by its number."""

@@ -4,7 +4,7 @@ Another tenant's id is an unknown id: the tenant is part of every query.
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 from services.gateway.errors import StillRunning
@@ -31,11 +31,10 @@ from shared.events.run import RunRequested
 from shared.events.scan import ScanRequested
 from shared.objects.ports import ObjectStore
 from shared.plans.mistakes import shown
-from shared.plans.rows import has_rows, steps_of
+from shared.plans.rows import steps_of
 from shared.views.executions import (
     ArtifactView,
     ExecutionView,
-    LaneCounts,
     StepView,
     settled,
 )
@@ -66,21 +65,6 @@ class ExecutionReader:
         """Raises NotFound."""
         execution = await self._executions.get(tenant, execution_id)
         return execution or _planned(await self._request(tenant, execution_id))
-
-    async def lane_counts(self, tenant: str, run: ExecutionView) -> LaneCounts | None:
-        """How the lanes of a run stand; None when it has none."""
-        if run.plan is not None and not has_rows(run.plan):
-            return None
-        return await self._executions.lane_counts(tenant, run.execution_id)
-
-    async def lanes(
-        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
-    ) -> Page:
-        """Lanes in the order of the rows. Raises NotFound."""
-        page = await self._executions.lanes(
-            tenant, execution_id, statuses, after=after, limit=limit
-        )
-        return await self._existing(page, tenant, execution_id)
 
     async def find(
         self, tenant: str, wanted: ExecutionFilter, *, after: str | None, limit: int
@@ -275,11 +259,20 @@ def _planned(request: Accepted) -> ExecutionView:
         priority=event.priority,
         rerun_of=event.rerun and event.rerun.of,
         family_id=event.rerun and event.rerun.family,
+        row=event.row,
+        **_lanes_of(event),
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
         **(event.app.model_dump() if event.app else {}),
         **_state_of(request),
     )
+
+
+def _lanes_of(event: RunRequested) -> dict[str, Any]:
+    if event.rerun is None:
+        return {}
+    known = event.rerun.model_dump(include={"lanes", "lane_total", "table_sha256"})
+    return {"reused_lanes": known.pop("lanes") or [], **known}
 
 
 def _planned_step(request: Accepted, number: int, step: dict[str, Any]) -> StepView:

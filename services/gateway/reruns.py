@@ -14,6 +14,7 @@ from typing import Any
 from services.gateway.bodies import RerunBody
 from services.gateway.errors import NothingToRerun, StepsForgotten, StillRunning
 from services.gateway.graphs import PlanReader
+from services.gateway.lanes import Lanes, count_of
 from services.gateway.models import Accepted, Page, Requester
 from services.gateway.ports import Executions
 from services.gateway.reading import ExecutionReader
@@ -22,8 +23,9 @@ from shared.errors import FieldError, InvalidRequest
 from shared.events.run import Rerun
 from shared.plans.mistakes import hint, shown
 from shared.plans.reruns import FROM_FAILED, FROM_START, reusable
+from shared.plans.rows import has_rows
 from shared.plans.validation import RESERVED_METADATA, validate_submission
-from shared.views.executions import ExecutionSummary, ExecutionView
+from shared.views.executions import ExecutionSummary, ExecutionView, LaneCounts
 from shared.work.ports import FINAL
 
 
@@ -34,6 +36,17 @@ class Family:
     first_id: str
     newest: ExecutionSummary
     page: Page
+    lanes: LaneCounts | None = None
+    """Of the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An accepted rerun, and how many steps and lanes it takes over."""
+
+    accepted: Accepted
+    steps: int
+    lanes: int
 
 
 class Reruns:
@@ -45,11 +58,13 @@ class Reruns:
         reader: ExecutionReader,
         plans: PlanReader,
         executions: Executions,
+        lanes: Lanes,
     ) -> None:
         self._runs = runs
         self._reader = reader
         self._plans = plans
         self._executions = executions
+        self._lanes = lanes
 
     async def rerun(
         self,
@@ -59,25 +74,25 @@ class Reruns:
         requester: Requester,
         *,
         idempotency_key: str | None,
-    ) -> tuple[Accepted, int]:
-        """The accepted run, and how many steps it takes over. Raises NotFound, StillRunning, NothingToRerun,
+    ) -> Again:
+        """Raises NotFound, StillRunning, NothingToRerun,
         StepsForgotten, InvalidRequest, KeyReused. `written` is the caller's own JSON, for the idempotency key.
         """
         run = await self._reader.get(requester.tenant, execution_id)
         if run.status not in FINAL:
             raise StillRunning(f"the execution is {run.status}: rerun it when it has ended")
         again = await self._submission(run, body)
-        reuse = await self._reuse(run, again, body.from_)
-        rerun = Rerun(of=execution_id, family=run.family_id or execution_id, reuse=reuse)
+        rerun = await self._taking_over(run, again, body.from_)
         accepted = await self._runs.submit(
             again,
             requester,
             size=len(json.dumps(again, ensure_ascii=False).encode()),
             idempotency_key=idempotency_key,
             rerun=rerun,
+            row=run.row,
             asked={"rerun_of": execution_id, **written},
         )
-        return accepted, len(reuse)
+        return Again(accepted, len(rerun.reuse), count_of(rerun))
 
     async def family(
         self, tenant: str, execution_id: str, *, after: str | None, limit: int
@@ -86,8 +101,13 @@ class Reruns:
         run = await self._reader.get(tenant, execution_id)
         first_id = run.family_id or execution_id
         page = await self._executions.family(tenant, first_id, after=after, limit=limit)
-        newest = await self._executions.newest_of(tenant, first_id)
-        return Family(first_id, newest or run, page if page.items or after else Page([run]))
+        newest = await self._executions.newest_of(tenant, first_id) or run
+        whole = run if newest.execution_id == run.execution_id else None
+        lanes = await self._lanes.counts(
+            whole or await self._reader.get(tenant, newest.execution_id)
+        )
+        page = page if page.items or after else Page([run])
+        return Family(first_id, newest, page, lanes)
 
     async def _submission(self, run: ExecutionView, body: RerunBody) -> dict[str, Any]:
         """What was submitted before, with the inputs that are given anew."""
@@ -100,11 +120,19 @@ class Reruns:
             "priority": run.priority,
         }
 
+    async def _taking_over(self, run: ExecutionView, again: Mapping[str, Any], start: str) -> Rerun:
+        rerun = Rerun(of=run.execution_id, family=run.family_id or run.execution_id)
+        if not has_rows(again["plan"]):
+            return rerun.model_copy(update={"reuse": await self._reuse(run, again, start)})
+        if start == FROM_FAILED and run.started_at and not await self._plans.states(run):
+            raise StepsForgotten("its steps are no longer kept: say `from: start`")
+        return await self._lanes.to_reuse(run, rerun, start)
+
     async def _reuse(self, run: ExecutionView, again: Mapping[str, Any], start: str) -> list[int]:
         """Numbers of the steps that are not run again."""
         if start == FROM_START:
             return []
-        plan = (await asyncio.to_thread(validate_submission, again)).plan
+        plan = (await asyncio.to_thread(validate_submission, again, row=run.row)).plan
         numbers = {step.name: number for number, step in enumerate(plan.steps, start=1)}
         if start != FROM_FAILED and start not in numbers:
             known = f"there is no step '{shown(start)}'{hint(start, [*numbers, FROM_FAILED, FROM_START])}"

@@ -132,6 +132,7 @@ class Schedules:
             message = f"may have {MAX_PLAN_BYTES // 1024} KiB in a schedule"
             raise InvalidRequest(f"plan {message}", errors=[FieldError("plan", "size", message)])
         validate_submission(run)
+        await self._apps.with_subplans(run, tenant)
         return body
 
     async def _note(self, action: str, view: ScheduleView, requester: Requester) -> None:

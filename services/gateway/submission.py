@@ -61,9 +61,12 @@ class RunRequests:
 
     async def validate(self, body: Mapping[str, Any], tenant: str) -> tuple[list[str], list[str]]:
         """Names of the steps in an order in which they may run, and warnings. Raises InvalidRequest; stores nothing."""
+        app = None
         if "app" in body:
-            body = (await self._apps.planned(body, tenant)).submission
+            planned = await self._apps.planned(body, tenant)
+            app, body = planned.app, planned.submission
         plan = (await asyncio.to_thread(validate_submission, body)).plan
+        body = await self._apps.with_subplans(body, tenant, app=app)
         await self._uploads.use(tenant, body["plan"])
         return topological(plan), await self._warnings.of(tenant, plan)
 
@@ -76,8 +79,10 @@ class RunRequests:
         idempotency_key: str | None = None,
         rerun: Rerun | None = None,
         asked: Mapping[str, Any] | None = None,
+        row: Mapping[str, Any] | None = None,
     ) -> Accepted:
-        """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`.
+        """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`;
+        `row` what a lane got that is run again by itself.
         Raises InvalidRequest, NotFound (of an app), KeyReused, KeyBusy, StorageUnavailable.
         """
         app, written = None, asked or body
@@ -85,11 +90,13 @@ class RunRequests:
             planned = await self._apps.planned(body, requester.tenant)
             app, body, size = planned.app, planned.submission, planned.size
         if size > ASIDE_BYTES:
-            asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant)
+            asked_hash = await asyncio.to_thread(_checked, body, written, requester.tenant, row)
         else:
-            asked_hash = _checked(body, written, requester.tenant)
+            asked_hash = _checked(body, written, requester.tenant, row)
         if not await self._intake.knows(requester.tenant, idempotency_key):
             await self._queue.check_key(requester.tenant, body)
+        if (whole := await self._apps.with_subplans(body, requester.tenant, app=app)) is not body:
+            body, size = whole, len(json.dumps(whole, ensure_ascii=False).encode())
         await self._uploads.use(requester.tenant, body["plan"])
         execution_id, now = new_id(), self._clock.now()
         stored = await self._stored_plan(body["plan"], requester.tenant, execution_id, size=size)
@@ -110,6 +117,7 @@ class RunRequests:
             concurrency=body.get("concurrency"),
             content_hash=asked_hash,
             rerun=rerun,
+            row=None if row is None else dict(row),
         )
         accepting = Asked(
             event=event,
@@ -210,7 +218,12 @@ class RunRequests:
         return StoredPlan(uri=info.uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _checked(body: Mapping[str, Any], written: Mapping[str, Any], tenant: str) -> str:
+def _checked(
+    body: Mapping[str, Any],
+    written: Mapping[str, Any],
+    tenant: str,
+    row: Mapping[str, Any] | None = None,
+) -> str:
     """The hash of what the caller wrote, when the body with its plan is good. Raises InvalidRequest."""
-    validate_submission(body)
+    validate_submission(body, row=row)
     return content_hash(tenant, written)

@@ -18,6 +18,7 @@ from typing import IO, Any
 import structlog
 
 from services.gateway.models import Kept, Page, Requester
+from services.gateway.named_uploads import named_in
 from services.gateway.ports import UploadRecords
 from shared import crash
 from shared.clock import Clock
@@ -109,12 +110,12 @@ class Uploads:
 
     async def use(self, tenant: str, plan: Any) -> None:
         """A run is about to be accepted: what it names must be there, and is kept on. Raises InvalidRequest."""
-        named = named_in(plan)
+        named = dict(named_in(plan))
         if not named:
             return
         missing = [
-            FieldError(f"plan.sources[{place}].sha256", "unknown_upload", "there is no such upload")
-            for place, sha256 in named.items()
+            FieldError(field, "unknown_upload", "there is no such upload")
+            for field, sha256 in named.items()
             if await self._records.find(tenant, sha256) is None
         ]
         if missing:
@@ -195,16 +196,6 @@ class Uploads:
             target=f"upload/{sha256}",
             details=details,
         )
-
-
-def named_in(plan: Any) -> dict[int, str]:
-    """Place in `sources` → upload, of a plan as its author wrote it."""
-    sources = plan.get("sources") or () if isinstance(plan, dict) else ()
-    return {
-        place: source["sha256"]
-        for place, source in enumerate(sources)
-        if source.get("type") == "upload"
-    }
 
 
 def _view(kept: Kept | None) -> UploadView:

@@ -32,8 +32,19 @@ class AppRun(BaseModel):
     app_version: str
 
 
+class ReusedLanes(BaseModel):
+    """Lanes that completed in one execution."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    of: str
+    """The execution whose lanes they are."""
+    lanes: str
+    """Their numbers, such as `1-4,6`."""
+
+
 class Rerun(BaseModel):
-    """Which run is repeated, and which of its steps are not run again."""
+    """Which run is repeated, and which of its steps or lanes are not run again."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
@@ -45,6 +56,12 @@ class Rerun(BaseModel):
     """The first execution of the row."""
     reuse: list[int] = Field(default_factory=list)
     """Numbers of the steps whose recorded ends and outputs are taken over."""
+    lanes: list[ReusedLanes] | None = None
+    """Of a plan with rows: the lanes that are taken over, by the execution in which they ran."""
+    lane_total: int | None = None
+    """How many rows the table had, when lanes are taken over."""
+    table_sha256: str | None = None
+    """Of the table, when it came from an artifact: lanes that are taken over belong to this one only."""
 
 
 class RunRequested(Event):
@@ -74,6 +91,8 @@ class RunRequested(Event):
     """SHA-256 (hex) of tenant and the caller's canonical body."""
     rerun: Rerun | None = None
     """None: a run of its own."""
+    row: JsonObject | None = None
+    """The values of `${{ row.x }}`, when one lane is run again by itself."""
 
     def key(self) -> str:
         return self.execution_id

@@ -1,12 +1,13 @@
 """From an app's configuration to an ordinary plan, and everything that is wrong with a configuration."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.errors import FieldError, InvalidRequest
 from shared.plans.apps import AppConfiguration, AppParameter, AppReference, AppStep, ParameterType
 from shared.plans.mistakes import first, shown
+from shared.plans.subplans import TYPE as SUB_PLAN
 from shared.plans.validation import validate_plan
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -24,11 +25,17 @@ _LISTS = ("array", "list<object>")
 
 
 def plan_of(
-    app: AppReference, configuration: AppConfiguration, inputs: Mapping[str, Any]
+    app: AppReference,
+    configuration: AppConfiguration,
+    inputs: Mapping[str, Any],
+    *,
+    unresolved: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The plan of one run. Raises InvalidRequest that names every input that is missing or has another type."""
+    """The plan of one run. Raises InvalidRequest that names every input that is missing or has another type; types of
+    `unresolved` inputs are not known yet.
+    """
     needed = list(_open_inputs(configuration))
-    errors = first(_wrong_inputs(configuration, needed, inputs))
+    errors = first(_wrong_inputs(configuration, needed, inputs, unresolved))
     if errors:
         raise _invalid(errors)
     return _plan(app, configuration, needed)
@@ -37,6 +44,7 @@ def plan_of(
 def check_configuration(app: AppReference, configuration: AppConfiguration) -> None:
     """Raises InvalidRequest with paths below `configuration`."""
     errors = first(_wrong_steps(configuration)) or first(_wrong_types(configuration))
+    errors = errors or list(_starting_itself(app, configuration))
     if errors:
         raise _invalid(errors)
     try:
@@ -125,13 +133,18 @@ def _wrong_inputs(
     configuration: AppConfiguration,
     needed: Sequence[tuple[AppStep, AppParameter]],
     inputs: Mapping[str, Any],
+    unresolved: Collection[str],
 ) -> Iterator[FieldError]:
     for step, parameter in needed:
         value = inputs.get(parameter.name, _fallback(parameter))
         field = f"inputs.{parameter.name}"
         if parameter.required and value in (None, "", [], {}):
             yield FieldError(field, "missing", _missing(step, parameter, configuration, inputs))
-        elif parameter.name in inputs and not _fits(value, parameter.type):
+        elif (
+            parameter.name in inputs
+            and parameter.name not in unresolved
+            and not _fits(value, parameter.type)
+        ):
             yield FieldError(field, "type", f"must be of type {parameter.type}")
 
 
@@ -216,6 +229,16 @@ def _wrong_types(configuration: AppConfiguration) -> Iterator[FieldError]:
             if not _feeds(given.type, wanted.type):
                 message = f"step '{producer.name}' puts out '{wanted.name}' as {given.type}"
                 yield FieldError(f"{field}.type", "type", message)
+
+
+def _starting_itself(app: AppReference, configuration: AppConfiguration) -> Iterator[FieldError]:
+    """Steps that name the app whose steps they are. Longer ways round are seen when a run is accepted."""
+    for place, step in enumerate(configuration.steps):
+        command = step.command
+        same = command.get("app") == app.name and command.get("sub_app") == app.sub_app
+        if command.get("type") == SUB_PLAN and same and command.get("version") is None:
+            field = f"configuration.steps[{place}].command.app"
+            yield FieldError(field, "recursion", "the app would start itself")
 
 
 def _feeds(given: ParameterType, wanted: ParameterType) -> bool:

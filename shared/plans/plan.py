@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.plans.rows import ArtifactTable, Matrix, Table
+from shared.plans.rows import Data, Matrix
 from shared.plans.sources import Sources
 from shared.work.labels import LABEL, MAX_LABELS
 
@@ -175,7 +175,7 @@ class Plan(PlanPart):
     labels: Labels = Field(default_factory=dict, max_length=64)
     sources: Sources = Field(default_factory=list)
     """Files that are put into the working directory before the first step."""
-    data: Table | ArtifactTable | None = None
+    data: Data | None = None
     """Rows: the plan runs once for each of them, as a lane; `${{ row.x }}` are the row's values."""
     matrix: Matrix | None = None
     """Rows that are every combination of some values, instead of `data`."""

@@ -7,14 +7,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shared.errors import FieldError
+from shared.ids import child_id
 from shared.plans.mistakes import hint, shown
 
 MAX_ROWS = 10_000
 LANES = "lanes"
 """The name, and the command type, of the step that stands for all rows."""
+LANES_STEP = 1
+"""Its number: there is no other."""
 
 Row = dict[str, Any]
 Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_\-]+$")]
@@ -38,6 +41,14 @@ class ArtifactTable(RowsPart):
     """None: as the name ends."""
 
 
+class UploadTable(RowsPart):
+    """A table that was uploaded: CSV with a header, or a JSON list of objects."""
+
+    upload: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of its bytes: what `cadenza upload` prints."""
+    format: Literal["csv", "json"] = "csv"
+
+
 class Matrix(RowsPart):
     """Every combination of the values of its axes."""
 
@@ -51,6 +62,23 @@ class Matrix(RowsPart):
 
 
 Table = Annotated[list[Row], Field(min_length=1, max_length=MAX_ROWS)]
+TAGS = ("rows", "artifact", "upload")
+
+
+def _kind(data: Any) -> str:
+    """Which of the three forms somebody meant, so that what is wrong is told of this one only."""
+    if isinstance(data, UploadTable) or (isinstance(data, Mapping) and "upload" in data):
+        return "upload"
+    return "artifact" if isinstance(data, Mapping | ArtifactTable) else "rows"
+
+
+Data = Annotated[
+    Annotated[Table, Tag("rows")]
+    | Annotated[ArtifactTable, Tag("artifact")]
+    | Annotated[UploadTable, Tag("upload")],
+    Discriminator(_kind),
+]
+"""Where the rows of `data` come from."""
 
 
 def combinations(matrix: Matrix) -> list[Row]:
@@ -65,7 +93,7 @@ def _is_excluded(row: Row, exclude: Sequence[Row]) -> bool:
 
 
 def check_rows(
-    data: list[Row] | ArtifactTable | None, matrix: Matrix | None, prefix: str
+    data: list[Row] | ArtifactTable | UploadTable | None, matrix: Matrix | None, prefix: str
 ) -> list[FieldError]:
     """Rows come from one place, and there are not too many and not none of them."""
     if data is not None and matrix is not None:
@@ -85,12 +113,12 @@ def check_rows(
 
 
 def columns_of(
-    data: list[Row] | ArtifactTable | None, matrix: Matrix | None
+    data: list[Row] | ArtifactTable | UploadTable | None, matrix: Matrix | None
 ) -> frozenset[str] | None:
     """What `${{ row.x }}` may name; None: known only when the table is read."""
     if matrix is not None:
         return frozenset(itertools.chain(matrix.axes, *matrix.include))
-    if isinstance(data, ArtifactTable):
+    if isinstance(data, ArtifactTable | UploadTable):
         return None
     return frozenset(itertools.chain(*(data or ())))
 
@@ -107,6 +135,11 @@ def wrong_column(name: str, columns: frozenset[str] | None) -> tuple[str, str] |
 def has_rows(plan: Mapping[str, Any]) -> bool:
     """Whether a plan, as its caller wrote it, runs once for each row."""
     return plan.get("data") is not None or plan.get("matrix") is not None
+
+
+def lane_run(execution_id: str, lane: int) -> str:
+    """The id of the run that is a lane of an execution."""
+    return child_id(execution_id, LANES_STEP, lane)
 
 
 def steps_of(plan: Mapping[str, Any] | None) -> Any:

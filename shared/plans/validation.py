@@ -25,7 +25,7 @@ from shared.plans.json_values import (
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
 from shared.plans.queueing import check_concurrency
-from shared.plans.rows import check_rows
+from shared.plans.rows import TAGS, check_rows
 from shared.plans.rules import (
     check_conditions,
     check_environment,
@@ -51,14 +51,15 @@ _RULES = {
 _TAGS = {
     "strategy": frozenset({"serial", "parallel", "dependency_graph"}),
     "sources": frozenset({"git", "upload", "inline"}),
+    "data": frozenset(TAGS),
 }
 """Names that pydantic puts into the path of a field where a `type` decides; nobody wrote them."""
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def validate_submission(raw: Any) -> RunSubmission:
-    """The submission behind `raw`. Raises InvalidRequest."""
+def validate_submission(raw: Any, *, row: Mapping[str, Any] | None = None) -> RunSubmission:
+    """The submission behind `raw`; `row` is what the plan of a lane gets. Raises InvalidRequest."""
     text = _stored_faithfully(raw, "body")
     submission = _parse(RunSubmission, raw, "")
     errors = list(_reserved(submission.metadata))
@@ -66,7 +67,7 @@ def validate_submission(raw: Any) -> RunSubmission:
         errors += _beyond_limits(submission.plan, "plan.")
         errors += beyond_limits(submission.inputs, "inputs")
         errors += beyond_limits(submission.metadata, "metadata")
-    errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, text=text)
+    errors += check_plan(submission.plan, "plan.", inputs=submission.inputs, row=row, text=text)
     errors += check_concurrency(
         submission.concurrency, "concurrency", submission.plan, submission.inputs
     )

@@ -66,6 +66,8 @@ class ExecutionSummary(View):
     """The first of a row of reruns; None for a run that is none."""
     parent_id: str | None = None
     """The execution that it is a lane or a sub-plan of."""
+    parent_attempt: int | None = None
+    """Of a sub-plan: the how manieth that its step has started; more than one when it was tried again."""
     app_id: int | None = None
     app_name: str | None = None
     sub_app_id: int | None = None
@@ -84,6 +86,28 @@ class LaneView(ExecutionSummary):
 
     row: dict[str, Any] | None = None
     error: str | None = None
+    reused_from: str | None = None
+    """The execution whose lane it is, when a rerun has taken it over instead of running it again."""
+
+
+class ReusedLanes(View):
+    """Lanes that a rerun has taken over."""
+
+    of: str
+    """The execution in which they ran."""
+    lanes: str
+    """Their numbers, such as `1-4,6`."""
+
+
+class LaneSet(View):
+    """What a run knows of its lanes beside the lanes themselves."""
+
+    reused_lanes: list[ReusedLanes] = Field(default_factory=list)
+    """Those that it does not run, because they completed in a run that it repeats."""
+    lane_total: int | None = None
+    """Rows of the table, where lanes were taken over; of a lane: rows of the table that it is of."""
+    table_sha256: str | None = None
+    """Of a table that came from an artifact."""
 
 
 class LaneCounts(View):
@@ -95,12 +119,15 @@ class LaneCounts(View):
     running: int = 0
     waiting: int = 0
     completed: int = 0
+    """Those that were taken over are among them."""
+    reused: int = 0
+    """Taken over from the run that this one repeats."""
     failed: int = 0
     cancelled: int = 0
     timed_out: int = 0
 
 
-class ExecutionView(ExecutionSummary):
+class ExecutionView(ExecutionSummary, LaneSet):
     """A run in full."""
 
     error: str | None = None

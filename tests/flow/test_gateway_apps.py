@@ -175,6 +175,72 @@ async def test_what_cannot_be_started_is_said(gateway):
         assert said in (await post(gateway, "/v1/executions", body, status=status))["detail"]
 
 
+def naming(app, name="sub", **command):
+    return {"name": name, "command": {"type": "plan", "app": app, **command}}
+
+
+def calling(app, version="1", **command):
+    """A version of an app whose only step starts another."""
+    step = {"id": 1, "name": "call", "command": {"type": "plan", "app": app, **command}}
+    return {"version": version, "configuration": {"steps": [step]}}
+
+
+async def test_a_step_may_name_an_app_and_runs_what_was_active_when_it_was_accepted(gateway):
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    outer = calling("greeting", inputs={"whom": "world"})
+    await post(gateway, "/v1/apps/outer/versions", outer)
+    first = {"name": "who", "command": {"type": "noop"}}
+    later = naming("greeting", inputs={"whom": "${{ steps.who.outputs.x }}"})
+    plan = {"name": "p", "steps": [first, later, naming("outer", "all")]}
+    accepted = await post(gateway, "/v1/executions", {"plan": plan}, status=202)
+    await post(gateway, "/v1/executions/validate", {"plan": plan}, status=200)
+    await post(gateway, "/v1/apps/greeting/versions", a_version("2", said="bye"))
+
+    run = await get(gateway, f"/v1/executions/{accepted['execution_id']}")
+    _, sub, whole = (step["command"] for step in run["plan"]["steps"])
+    greet = {"app_id": 1, "app_name": "greeting", "app_version": "1.0.0"}
+    assert (sub["from_app"], sub["inputs"]) == (greet, later["command"]["inputs"])
+    assert sub["plan"]["steps"][0]["command"]["args"][0] == "hello"
+    assert whole["from_app"]["app_name"] == "outer"
+    assert whole["plan"]["steps"][0]["command"]["from_app"] == greet
+    again = await post(gateway, "/v1/executions", {"plan": run["plan"]}, status=202)
+    same = await get(gateway, f"/v1/executions/{again['execution_id']}")
+    assert same["plan"] == run["plan"], "a plan that was read may be submitted again"
+    through = await post(gateway, "/v1/executions", {"app": {"name": "outer"}}, status=202)
+    run = await get(gateway, f"/v1/executions/{through['execution_id']}")
+    assert run["plan"]["steps"][0]["command"]["from_app"]["app_version"] == "2"
+
+
+async def test_an_app_that_cannot_be_a_sub_plan_is_refused_with_the_field(gateway):
+    await post(gateway, "/v1/apps/greeting/versions", a_version())
+    await post(gateway, "/v1/apps/a/versions", calling("b"))
+    await post(gateway, "/v1/apps/b/versions", calling("a"))
+    for number in range(7):
+        await post(gateway, f"/v1/apps/deep{number}/versions", calling(f"deep{number + 1}"))
+    base = "plan.steps[0].command"
+    for step, field, said in (
+        (naming("greetin"), f"{base}.app", "did you mean 'greeting'?"),
+        (naming("greeting", version="9"), f"{base}.app", "no version '9'"),
+        (naming("${{ inputs.x }}"), f"{base}.app", "when the run is accepted"),
+        (naming("greeting"), f"{base}.inputs.whom", "needs 'whom'"),
+        (naming("greeting", inputs={"whom": 3}), f"{base}.inputs.whom", "type string"),
+        (naming("a"), f"{base}.plan.steps[0].command.plan.steps[0].command.app", "a 1 → b 1 → a 1"),
+        (naming("deep0"), f"{base}.plan.steps[0].command.plan", "too deeply"),
+    ):
+        body = {"plan": {"name": "p", "inputs": {"x": "a"}, "steps": [step]}}
+        for path in ("/v1/executions", "/v1/executions/validate"):
+            (error,) = (await post(gateway, path, body, status=422))["errors"]
+            assert error["field"].startswith(field), error
+            assert said in error["message"], error
+    other = {"plan": {"name": "p", "steps": [naming("greeting", inputs={"whom": "x"})]}}
+    await post(gateway, "/v1/executions", other, status=422, **OTHER)
+    through = await post(gateway, "/v1/executions", {"app": {"name": "a"}}, status=422)
+    assert "a 1 → b 1 → a 1" in through["detail"]
+    itself = await post(gateway, "/v1/apps/c/versions", calling("c"), status=422)
+    assert itself["errors"][0]["field"] == "configuration.steps[0].command.app"
+    await post(gateway, "/v1/schedules", {"name": "s", "cron": "@daily", "plan": {"name": "p", "steps": [naming("nowhere")]}}, status=422)  # fmt: skip
+
+
 WRONG_VERSIONS = [
     ({"version": "1"}, "configuration"),
     (a_version() | {"extra": 1}, "extra"),

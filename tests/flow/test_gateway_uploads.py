@@ -208,24 +208,50 @@ async def test_a_run_may_only_name_what_is_there_and_keeps_it(gateway):
         assert walls.status_code == 422
 
 
+async def test_tables_and_plans_within_plans_name_uploads_too(gateway):
+    sha = (await upload(gateway, b"name\nann\n")).json()["sha256"]
+    inner = {"name": "inner", "steps": a_run()["plan"]["steps"]}
+    outer = {"name": "sub", "command": {"type": "plan", "plan": inner}}
+    within = a_run()
+    within["plan"]["steps"] = [outer]
+    for body, holder, field in (
+        (within, inner, "plan.steps[0].command.plan.data.upload"),
+        (table := a_run(), table["plan"], "plan.data.upload"),
+    ):
+        for named, code in ((sha, 202), ("0" * 64, 422)):
+            holder["data"] = {"upload": named, "format": "csv"}
+            answer = await gateway.submit(body)
+            assert answer.status_code == code, answer.text
+        assert answer.json()["errors"][0]["field"] == field
+        holder["data"]["upload"] = sha
+        walls = await gateway.client.post("/v1/executions", json=body, headers=OTHER)
+        assert walls.status_code == 422
+
+
 async def test_what_nobody_has_used_for_long_is_removed_bytes_included(gateway, tmp_path):
     now = SystemClock().now()
-    unused, used, left = [
-        (await upload(gateway, name)).json()["sha256"] for name in (b"unused", b"used", b"left")
+    unused, used, table, left = [
+        (await upload(gateway, name)).json()["sha256"]
+        for name in (b"unused", b"used", b"table", b"left")
     ]
-    run = {"_id": new_id(), "tenant": "demo", "sources": [{"sha256": used}]}
-    await gateway.database["executions"].insert_one(run | {"created_at": now - timedelta(days=2)})
+    run = {"tenant": "demo", "created_at": now - timedelta(days=2)}
+    await gateway.database["executions"].insert_many(
+        [
+            {**run, "_id": new_id(), "sources": [{"sha256": used}]},
+            {**run, "_id": new_id(), "table_sha256": table},
+        ]
+    )
     records = gateway.database["uploads"]
     await records.update_one({"sha256": left}, {"$set": {"state": "storing"}})
     await records.update_many({}, {"$set": {"expires_at": now - timedelta(days=3)}})
 
     async def swept():
-        return {one["sha256"] async for one in records.find()} == {used}
+        return {one["sha256"] async for one in records.find()} == {used, table}
 
     await eventually(swept)
     kept = (await gateway.client.get(f"/v1/uploads/{used}")).json()
     assert kept["expires_at"] > (now + timedelta(days=27)).isoformat()
-    assert [path.read_bytes() for path in stored_objects(tmp_path)] == [b"used"]
+    assert {path.read_bytes() for path in stored_objects(tmp_path)} == {b"used", b"table"}
     assert (await gateway.client.get(f"/v1/uploads/{unused}")).status_code == 404
 
 

@@ -64,7 +64,7 @@ def test_each_row_is_a_lane_and_one_summary_counts_them(cadenza):
     a_sub_plan_gives_its_outputs_and_its_failure(cadenza)
 
 
-def test_a_parent_that_is_killed_starts_no_lane_twice(cadenza, tmp_path):
+def test_a_parent_that_is_killed_starts_no_child_twice(cadenza, tmp_path):
     cadenza.service("gateway")
     quick = {"EXECUTOR__REST_AFTER_SECONDS": "0.2"}
     first = cadenza.service("executor", **quick)
@@ -79,7 +79,9 @@ def test_a_parent_that_is_killed_starts_no_lane_twice(cadenza, tmp_path):
         },
         max_lanes=4,
     )
+    again = trying(cadenza, tmp_path / "tries")
     cadenza.until(mark.exists, what="the first lane")
+    cadenza.until((tmp_path / "tries").exists, what="the first sub-plan")
     os.kill(first.pid, signal.SIGKILL)
     (document,) = cadenza.wait_final(parent, timeout=60)
     lanes = children(cadenza, parent)
@@ -91,6 +93,7 @@ def test_a_parent_that_is_killed_starts_no_lane_twice(cadenza, tmp_path):
     assert len(set(written)) == len(written), "no effect happened twice"
     assert set(written) <= {f"{a}{b}" for a in "xyz" for b in range(1, 5)} - {"y2"} | {"w9"}
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
+    tried_again(cadenza, again)
 
 
 def a_sub_plan_gives_its_outputs_and_its_failure(cadenza):
@@ -110,6 +113,39 @@ def a_sub_plan_gives_its_outputs_and_its_failure(cadenza):
     below = list(cadenza.database.executions.find({"root_id": parent}))
     assert len(below) == 3
     check_invariants(cadenza, [parent, *(one["_id"] for one in below)])
+
+
+def trying(cadenza, mark):
+    """The third sub-plan does it; one of another step is to be cancelled."""
+    say = f"echo $CADENZA_EXECUTION_ID >> {mark}; test $(sort -u {mark} | wc -l) -ge 3 || exit 4"
+    retry = {"max_attempts": 5, "initial_delay_seconds": 0.3, "factor": 1}
+    return cadenza.submit(
+        sub_plan(shell(say)) | {"retry": retry},
+        sub_plan(shell("sleep 60"), name="stopped") | {"retry": retry},
+    )
+
+
+def tried_again(cadenza, parent):
+    executions = cadenza.database.executions
+    long = {"parent_id": parent, "parent_step": 2, "status": "running"}
+    cadenza.until(lambda: executions.count_documents(long) == 1, what="the last child")
+    stopped = executions.find_one(long)["_id"]
+    with cadenza.client() as client:
+        assert client.post(f"/v1/executions/{stopped}/cancel").status_code == 202
+    cadenza.wait_final(parent, timeout=60)
+    sub, last = cadenza.steps(parent)
+    ended = [one for one in sub["attempts"] if one["status"] != "lost"]
+    assert [one["status"] for one in ended] == ["failed", "failed", "completed"]
+    tried = [one for one in children(cadenza, parent) if one["parent_step"] == 1]
+    tried.sort(key=lambda one: one["parent_attempt"])
+    assert [(one["parent_attempt"], one["status"]) for one in tried] == [
+        (1, "failed"), (2, "failed"), (3, "completed")
+    ]  # fmt: skip
+    assert all(one["_id"] in ended[n]["error"] for n, one in enumerate(tried[:2]))
+    assert last["reason"] == "plan_cancelled"
+    shown = get(cadenza, f"/v1/executions?parent_id={parent}")["items"]
+    assert sorted(run["parent_attempt"] for run in shown) == [1, 1, 2, 3]
+    check_invariants(cadenza, [parent, stopped, *(one["_id"] for one in tried)])
 
 
 def test_a_cancel_ends_children_and_theirs_wherever_the_parent_is(cadenza, tmp_path):

@@ -126,6 +126,92 @@ def test_a_rerun_that_loses_its_worker_runs_again_only_what_it_has_to(cadenza, t
     check_invariants(cadenza, [first, second])
 
 
+def lanes_of(cadenza, execution_id, query=""):
+    with cadenza.client() as client:
+        answer = client.get(f"/v1/executions/{execution_id}/lanes?limit=4{query}").json()
+        cursor = answer["next_cursor"]
+    return answer["items"] + (
+        lanes_of(cadenza, execution_id, f"&cursor={cursor}") if cursor else []
+    )
+
+
+def test_only_lanes_that_did_not_complete_run_again_and_the_first_stay_as_they_are(
+    cadenza, tmp_path
+):
+    """Lane 3 fails twice, lane 6 once; while it runs for the second time the executor is killed."""
+    mark, here = tmp_path / "mark", tmp_path
+    first = cadenza.submit(
+        shell(f"echo ${{{{ row.n }}}} >> {mark}; test -e {here}/ok-${{{{ row.n }}}}", "say"),
+        shell(f"echo $$ > {here}/runs-${{{{ row.n }}}}; test -e {here}/go || sleep 60", "stay"),
+        data=[{"n": number} for number in range(1, 10)],
+    )  # fmt: skip
+    for number in (1, 2, 4, 5, 7, 8, 9):
+        (here / f"ok-{number}").touch()
+    (here / "go").touch()
+    (document,) = cadenza.wait_final(first)
+    assert document["status"] == "failed"
+    children = [one["execution_id"] for one in lanes_of(cadenza, first)]
+    check_invariants(cadenza, [first, *children])
+    before = [frozen(cadenza, one) for one in (first, *children)]
+    assert rerun(cadenza, first, key="other-key").status_code == 404
+    wrong = rerun(cadenza, first, {"from": "say"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "from")
+
+    mark.unlink()
+    (here / "go").unlink()
+    (here / "runs-6").unlink(missing_ok=True)
+    (here / "ok-6").touch()
+    answer = rerun(cadenza, first).json()
+    second = answer["execution_id"]
+    assert (answer["reused"], answer["reused_lanes"]) == (0, 7)
+    cadenza.until((here / "runs-6").exists, what="a lane to be in the middle")
+    (here / "go").touch()
+    os.kill(cadenza.modules[-1].pid, signal.SIGKILL)
+    cadenza.service("executor")
+    (document,) = cadenza.wait_final(second, timeout=60)
+    assert (document["status"], document["reason"]) == ("failed", "step_failed")
+    assert document["reused_lanes"] == [{"of": first, "lanes": "1-2,4-5,7-9"}]
+    assert set(mark.read_text().split()) == {"3", "6"}
+    output = cadenza.steps(second)[0]["output"]
+    counted = {"total": 9, "completed": 8, "reused": 7, "failed": 1}
+    assert {name: output[name] for name in counted} == counted
+    assert [one["lane"] for one in output["not_completed"]] == [3]
+    own = {lane["lane"]: lane for lane in lanes_of(cadenza, second)}
+    assert list(own) == list(range(1, 10))
+    assert [n for n, lane in own.items() if lane["reused_from"] is None] == [3, 6]
+    assert {lane["reused_from"] for n, lane in own.items() if n not in (3, 6)} == {first}
+    assert [own[n]["execution_id"] for n in (1, 9)] == [children[0], children[8]]
+    failed = lanes_of(cadenza, second, "&status=failed")
+    assert [lane["lane"] for lane in failed] == [3]
+
+    mark.unlink()
+    (here / "ok-3").touch()
+    third = rerun(cadenza, second).json()
+    assert third["reused_lanes"] == 8
+    third = third["execution_id"]
+    (document,) = cadenza.wait_final(third)
+    assert document["status"] == "completed"
+    assert mark.read_text().split() == ["3"]
+    assert [lane["reused_from"] for lane in lanes_of(cadenza, third)] == [
+        *[first] * 2, None, first, first, second, *[first] * 3
+    ]  # fmt: skip
+    with cadenza.client() as client:
+        family = client.get(f"/v1/executions/{first}/family").json()
+    assert (family["status"], family["newest_id"]) == ("completed", third)
+    lanes = family["lanes"]
+    assert (lanes["total"], lanes["completed"], lanes["reused"]) == (9, 9, 8)
+    assert rerun(cadenza, third).status_code == 409
+    alone = rerun(cadenza, own[3]["execution_id"]).json()["execution_id"]
+    (document,) = cadenza.wait_final(alone)
+    assert (document["status"], document["row"]) == ("completed", {"n": 3})
+    whole = rerun(cadenza, first, {"from": "start"}).json()
+    assert whole["reused_lanes"] == 0
+    cadenza.wait_final(whole["execution_id"])
+    assert len(lanes_of(cadenza, whole["execution_id"])) == 9
+    check_invariants(cadenza, [first, *children, second, third, alone])
+    assert [frozen(cadenza, one) for one in (first, *children)] == before
+
+
 def test_a_cancelled_run_cleans_up_starts_nothing_else_and_stays_cancelled(cadenza, tmp_path):
     mark = tmp_path / "mark"
     execution_id = cadenza.submit(

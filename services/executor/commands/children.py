@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.events.run import AppRun
 from shared.plans.rows import Row
 
 
@@ -30,6 +31,10 @@ class NewChild:
     inputs: Mapping[str, Any]
     lane: int | None = None
     row: Row | None = None
+    app: AppRun | None = None
+    """The app that the plan was made from."""
+    number: int = 1
+    """Of a sub-plan: the how manieth that its step starts, since a try that failed is followed by another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Rows:
     at_once: int
     plan: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    reused: frozenset[int] = frozenset()
+    """Lanes that have completed in a run that this one repeats: they are not run again."""
 
 
 class UnusableTable(Exception):
@@ -62,8 +69,12 @@ class ChildRuns(Protocol):
         """Queue children, each lane once however often it is started; durable when it returns."""
         ...
 
-    async def one(self) -> Child | None:
-        """The only child of a step that has one."""
+    async def one(self, number: int) -> Child | None:
+        """A sub-plan, by its number."""
+        ...
+
+    async def started(self) -> int:
+        """How many were started so far."""
         ...
 
     async def open(self) -> int:

@@ -1,7 +1,8 @@
 """Runs the plan once for each of its rows: the only step of an execution whose plan has `data` or `matrix`."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.executor.commands.base import (
@@ -64,34 +65,41 @@ class Lanes(Command[LanesParams]):
             wake_keys=(children.wake_key,),
             linger_seconds=LINGER_SECONDS,
             told_of_cancel=True,
-            about={"kind": LANES, "total": len(asked.rows)},
+            about={"kind": LANES, "total": len(asked.rows), "reused": len(asked.reused)},
         )
 
 
 async def _turn(asked: Rows, children: ChildRuns) -> Outcome | None:
     """Start what there is room for; the outcome once all lanes have ended."""
-    total = len(asked.rows)
     open_lanes, last = await asyncio.gather(children.open(), children.last_lane())
-    if open_lanes == 0 and last >= total:
+    room = max(0, asked.at_once - open_lanes)
+    starting = list(itertools.islice(_wanted(asked, after=last), max(1, room)))
+    if open_lanes == 0 and not starting:
         counts = await children.counts()
-        if sum(counts.values()) == total:
-            return await _outcome(total, counts, children)
+        if sum(counts.values()) + len(asked.reused) == len(asked.rows):
+            return await _outcome(asked, counts, children)
         there = await children.lanes()  # a process died in the middle of a batch
-        wanted: Sequence[int] = [lane for lane in range(1, total + 1) if lane not in there]
-    else:
-        wanted = range(last + 1, total + 1)
-    if room := max(0, asked.at_once - open_lanes):
-        await children.start([_lane(asked, lane) for lane in wanted[:room]])
+        starting = [lane for lane in _wanted(asked) if lane not in there]
+    await children.start([_lane(asked, lane) for lane in starting[:room]])
     return None
+
+
+def _wanted(asked: Rows, *, after: int = 0) -> Iterator[int]:
+    """The lanes that are to be run."""
+    lanes = range(after + 1, len(asked.rows) + 1)
+    return (lane for lane in lanes if lane not in asked.reused)
 
 
 def _lane(asked: Rows, lane: int) -> NewChild:
     return NewChild(asked.plan, asked.inputs, lane, asked.rows[lane - 1])
 
 
-async def _outcome(total: int, counts: Mapping[str, int], children: ChildRuns) -> Outcome:
-    summary: dict[str, Any] = {"total": total, **counts}
-    good = counts.get("completed", 0)
+async def _outcome(asked: Rows, counts: Mapping[str, int], children: ChildRuns) -> Outcome:
+    total, reused = len(asked.rows), len(asked.reused)
+    good = counts.get("completed", 0) + reused
+    summary: dict[str, Any] = {"total": total, **counts, "completed": good}
+    if reused:
+        summary["reused"] = reused
     if good == total:
         return Outcome("completed", outputs=summary)
     bad = await children.not_completed(NAMED)

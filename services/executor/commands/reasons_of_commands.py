@@ -123,6 +123,10 @@ OF_WAITING: Mapping[str, tuple[str, str]] = {
     ),
     "event_timeout": ("The event was not told in time.", "Check who tells it, and its key."),
     "plan_failed": ("The sub-plan did not complete.", "Open the child that the error names."),
+    "plan_cancelled": (
+        "Somebody cancelled the sub-plan; it is not tried again.",
+        "Rerun it from this step.",
+    ),
     "lanes_failed": ("Some lanes did not complete.", "`cadenza lanes RUN --status failed`."),
     "data_unusable": ("The table cannot be had or read.", "The error names the row or artifact."),
     "replaced": ("A newer run with its concurrency key took its place.", "Nothing."),

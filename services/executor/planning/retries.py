@@ -9,8 +9,8 @@ from shared.retry import RetryPolicy
 JITTER = 0.2
 """Enough to spread many steps that failed together; little enough that a plan's own numbers stay recognisable."""
 
-HOPELESS = frozenset({"invalid_arguments", "missing_reference", "plan_failed", "lanes_failed"})
-"""Reasons that come out the same at every try."""
+HOPELESS = frozenset({"invalid_arguments", "missing_reference", "plan_cancelled", "lanes_failed"})
+"""Reasons that come out the same at every try, or that somebody wanted."""
 
 
 class Ended(Protocol):

@@ -57,6 +57,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 partial={"sources.sha256": {"$gt": ""}},
                 name="sources",
             ),
+            Index(
+                [("tenant", 1), ("table_sha256", 1), ("created_at", -1)],
+                partial={"table_sha256": {"$gt": ""}},
+                name="tables",
+            ),
             Index([("created_at", 1)], partial={"imported.digest": {"$gt": ""}}, name="imported"),
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),

@@ -24,10 +24,14 @@ class MongoKin:
         self._steps = database[STEPS]
         self._artifacts = database[ARTIFACTS]
 
-    async def one(self, parent: str, step: int) -> Child | None:
+    async def one(self, execution_id: str) -> Child | None:
         async with translated():
-            found = await self._executions.find_one(_of(parent, step), _CHILD)
+            found = await self._executions.find_one({"_id": execution_id}, _CHILD)
         return _child(found) if found else None
+
+    async def started(self, parent: str, step: int) -> int:
+        async with translated():
+            return await self._executions.count_documents(_of(parent, step))
 
     async def open(self, parent: str, step: int) -> int:
         async with translated():

@@ -31,8 +31,6 @@ from shared.views.executions import (
     ExecutionHistory,
     ExecutionSummary,
     ExecutionView,
-    LaneCounts,
-    LaneView,
     LogFence,
     LogView,
     MetricView,
@@ -94,30 +92,6 @@ class MongoExecutions:
         query = {"execution_id": execution_id, "tenant": tenant, "step_id": {"$gt": after}}
         cursor = self._steps.find(query, StepView.projection()).sort("step_id", 1)
         return await page_of(cursor, StepView, limit=limit, key=lambda one: one.step_id)
-
-    async def lanes(
-        self, tenant: str, execution_id: str, statuses: Sequence[str], *, after: int, limit: int
-    ) -> Page:
-        query: dict[str, Any] = {"parent_id": execution_id, "tenant": tenant}
-        query["lane"] = {"$gt": after}
-        if statuses:
-            query["status"] = {"$in": list(statuses)}
-        cursor = self._executions.find(query, LaneView.projection()).sort("lane", 1)
-        return await page_of(cursor, LaneView, limit=limit, key=lambda one: one.lane)
-
-    async def lane_counts(self, tenant: str, execution_id: str) -> LaneCounts | None:
-        of_run = {"parent_id": execution_id, "tenant": tenant, "lane": {"$gt": 0}}
-        counted = {
-            "_id": "$status",
-            "count": {"$sum": 1},
-            "total": {"$max": "$lane_total"},
-        }
-        async with translated():
-            cursor = await self._executions.aggregate([{"$match": of_run}, {"$group": counted}])
-            found = [one async for one in cursor]
-        if not found:
-            return None
-        return LaneCounts(total=found[0]["total"], **{one["_id"]: one["count"] for one in found})
 
     async def step(self, tenant: str, execution_id: str, step: str) -> StepView | None:
         of_run = {"execution_id": execution_id, "tenant": tenant}

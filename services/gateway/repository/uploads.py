@@ -106,10 +106,14 @@ class MongoUploads:
             return [_kept(document) async for document in found]
 
     async def last_used(self, tenant: str, sha256: str) -> datetime | None:
-        query = {"tenant": tenant, "sources.sha256": sha256}
+        """As a source, or as the table of lanes."""
+        found: list[datetime] = []
         async with translated():
-            newest = self._executions.find(query, {"created_at": 1}).sort("created_at", -1)
-            return max([document["created_at"] async for document in newest.limit(1)], default=None)
+            for field in ("sources.sha256", "table_sha256"):
+                query = {"tenant": tenant, field: sha256}
+                newest = self._executions.find(query, {"created_at": 1}).sort("created_at", -1)
+                found += [document["created_at"] async for document in newest.limit(1)]
+        return max(found, default=None)
 
 
 def _stored(tenant: str, sha256: str) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class AcceptedRerun(AcceptedRun):
     rerun_of: str = Field(examples=[EXECUTION_ID])
     reused: int = Field(examples=[3])
     """How many steps are taken over instead of run again."""
+    reused_lanes: int = Field(0, examples=[0])
+    """Of a plan with rows: how many lanes are taken over."""
 
 
 class FamilyAnswer(Answer):
@@ -81,6 +83,8 @@ class FamilyAnswer(Answer):
     """Of the newest run; the status of each run itself never changes."""
     reason: str | None = None
     newest_id: str = Field(examples=[EXECUTION_ID])
+    lanes: LaneCounts | None = None
+    """Of a plan with rows: the lanes of the newest run, with those that it has taken over."""
     items: list[ExecutionSummary]
     """The runs, oldest first."""
     next_cursor: str | None = None

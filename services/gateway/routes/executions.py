@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.gateway.bodies import CancelBody, read, read_json
+from services.gateway.lanes import Lanes
 from services.gateway.models import ExecutionFilter
 from services.gateway.reading import ExecutionReader
 from services.gateway.routes.answers import (
@@ -56,11 +57,11 @@ _QUEUED = json.dumps(
 """The answer to a submission. Written once, because it is the same for every run but for the id, which is ours."""
 
 
-def build_router(runs: RunRequests, reader: ExecutionReader) -> APIRouter:
+def build_router(runs: RunRequests, reader: ExecutionReader, lanes: Lanes) -> APIRouter:
     """Routes over the use cases of runs."""
     router = APIRouter(prefix="/v1/executions", tags=["executions"])
     _add_submission(router, runs)
-    _add_reading(router, reader)
+    _add_reading(router, reader, lanes)
     _add_cancellation(router, runs)
     _add_keeping(router, runs)
     return router
@@ -119,7 +120,7 @@ def _add_submission(router: APIRouter, runs: RunRequests) -> None:
         return ValidPlan(steps=steps, warnings=warnings)
 
 
-def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
+def _add_reading(router: APIRouter, reader: ExecutionReader, lanes: Lanes) -> None:
     @router.get("", summary="List runs, newest first")
     async def list_executions(
         caller: Caller,
@@ -160,8 +161,8 @@ def _add_reading(router: APIRouter, reader: ExecutionReader) -> None:
     async def get(execution_id: str, caller: Caller) -> RunDetails:
         """Finds the run from the moment of its 202 on."""
         run = await reader.get(caller.tenant, execution_id)
-        lanes = await reader.lane_counts(caller.tenant, run)
-        return RunDetails.model_construct(**{**dict(run), "lanes": lanes})
+        counts = await lanes.counts(run)
+        return RunDetails.model_construct(**{**dict(run), "lanes": counts})
 
 
 def _add_cancellation(router: APIRouter, runs: RunRequests) -> None:

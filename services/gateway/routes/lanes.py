@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from services.gateway.reading import ExecutionReader
+from services.gateway.lanes import Lanes
 from services.gateway.routes.answers import Listing
 from services.gateway.routes.executions import Status
 from services.gateway.routes.parameters import Cursor, Limit, number_cursor
@@ -12,7 +12,7 @@ from shared.views.executions import LaneView
 from shared.web.auth import Caller
 
 
-def build_router(reader: ExecutionReader) -> APIRouter:
+def build_router(runs_lanes: Lanes) -> APIRouter:
     """Routes over the lanes of one run."""
     router = APIRouter(prefix="/v1/executions/{execution_id}", tags=["executions"])
 
@@ -24,8 +24,10 @@ def build_router(reader: ExecutionReader) -> APIRouter:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listing[LaneView]:
-        """A lane is a run: its id leads to its steps, logs and artifacts. Rows not yet started are missing."""
-        page = await reader.lanes(
+        """A lane is a run: its id leads to its steps, logs and artifacts. Rows not yet started are missing. A rerun
+        also lists the lanes that it has taken over: `reused_from` is the run whose lanes they are.
+        """
+        page = await runs_lanes.page(
             caller.tenant, execution_id, status or (), after=number_cursor(cursor), limit=limit
         )
         return Listing.of(page)

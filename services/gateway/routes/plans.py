@@ -64,20 +64,21 @@ def _add_reruns(router: APIRouter, reruns: Reruns) -> None:
         execution_id: str, request: Request, caller: Caller, idempotency_key: IdempotencyKey = None
     ) -> JSONResponse:
         """A new execution with `rerun_of`. Steps that went well are taken over with their outputs, the others run
-        again; the run that is repeated stays as it is. 409 while it has not ended, or when nothing of it failed.
+        again; of a plan with rows the lanes that completed are taken over. The run that is repeated stays as it is. 409
+        while it has not ended, or when nothing of it failed.
         """
         body, written = read(RerunBody, await request.body() or b"{}")
-        accepted, reused = await reruns.rerun(
+        again = await reruns.rerun(
             execution_id,
             body,
             written,
             requester(request, caller),
             idempotency_key=idempotency_key,
         )
-        links = run_links(accepted.subject)
-        answer = {"execution_id": accepted.subject, "status": "queued", "links": links}
+        links = run_links(again.accepted.subject)
+        answer = {"execution_id": again.accepted.subject, "status": "queued", "links": links}
         return JSONResponse(
-            answer | {"rerun_of": execution_id, "reused": reused},
+            answer | {"rerun_of": execution_id, "reused": again.steps, "reused_lanes": again.lanes},
             status_code=202,
             headers={"location": links["self"]},
         )
@@ -93,6 +94,7 @@ def _add_reruns(router: APIRouter, reruns: Reruns) -> None:
             status=found.newest.status,
             reason=found.newest.reason,
             newest_id=found.newest.execution_id,
+            lanes=found.lanes,
             items=list(found.page.items),
             next_cursor=found.page.next_cursor,
         )

@@ -294,16 +294,21 @@ async def test_an_app_is_started_in_the_version_that_is_active_by_then(it):
             "created_by": "ann",
         }
 
-    await it.schedule(plan=None, app={"name": "tidy", "sub_app": None, "version": None})
+    named = await it.schedule(plan=None, app={"name": "tidy", "sub_app": None, "version": None})
+    step = {"name": "sub", "command": {"type": "plan", "app": "tidy"}}
+    within = await it.schedule("within", plan={"name": "p", "steps": [step]})
     await it.database.app_configurations.insert_one(version(1, START))
     await it.look(START + MINUTE)
     await it.end()
     await it.database.app_configurations.insert_one(version(2, START + MINUTE))
     await it.look(START + 2 * MINUTE)
-    runs = await it.runs()
+    runs = await it.runs(named)
     assert [run["app_version"] for run in runs] == ["1", "2"]
     assert [run["plan"]["steps"][0]["name"] for run in runs] == ["v1", "v2"]
     assert {run["app_id"] for run in runs} == {4}
+    inner = [run["plan"]["steps"][0]["command"] for run in await it.runs(within)]
+    assert [one["from_app"]["app_version"] for one in inner] == ["1", "2"]
+    assert [one["plan"]["steps"][0]["name"] for one in inner] == ["v1", "v2"]
 
 
 async def test_the_turn_of_a_dead_executor_is_taken_by_another_when_its_time_is_up(it):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+from pathlib import Path
 from typing import Any
 
 from sandbox.chaos import load
@@ -131,6 +132,7 @@ class ExecutorChain(Chain):
             if early:
                 self._tell(key)
             waits = self.offer(_hearing(key))
+            self.offer(_tried_again(self.it.folder / new_id()))
             if not early:
                 self.it.until(
                     lambda waits=waits: self.status(waits) == "waiting" or not module.alive,
@@ -235,6 +237,18 @@ def _hearing(key: str) -> Planned:
     ]
     plan = {"name": "hearing", "steps": steps}
     return Planned("hearing", plan, frozenset({"completed"}), {"say": "hello\n"})
+
+
+def _tried_again(mark: Path) -> Planned:
+    """Its first sub-plan fails, the second one does it."""
+    script = f"echo $CADENZA_EXECUTION_ID >> {mark}; test $(sort -u {mark} | wc -l) -gt 1"
+    inner = {
+        "name": "sub",
+        "steps": [{"name": "s", "command": {"type": "shell", "command": script}}],
+    }
+    retry = {"max_attempts": 20, "initial_delay_seconds": 0.05, "factor": 1}
+    step = {"name": "sub", "command": {"type": "plan", "plan": inner}, "retry": retry}
+    return Planned("tried again", {"name": "again", "steps": [step]}, frozenset({"completed"}))
 
 
 def _lanes(rng: random.Random) -> Planned:

@@ -116,3 +116,23 @@ def test_validate_shows_warnings(gateway, tmp_path, capsys):
     plan.write_text("name: p\nsteps:\n  - name: a\n    command: {type: noop}\n")
     assert run(["validate", str(plan)]) == PASSED
     assert "no secret 'X' yet" in capsys.readouterr().out
+
+
+def test_a_table_beside_the_plan_is_uploaded_and_named(gateway, tmp_path):
+    (tmp_path / "customers.csv").write_text("name\nann\n")
+    plan = tmp_path / "plan.yaml"
+    steps = "steps: [{name: a, command: {type: noop}}]"
+    plan.write_text(f"name: p\ndata: {{file: customers.csv}}\n{steps}\n")
+    gateway.answers["POST /v1/uploads"] = (201, {"sha256": SHA})
+    gateway.answers["POST /v1/executions"] = (202, {"execution_id": "0198"})
+    assert run(["run", str(plan), "--json"]) == PASSED
+    assert body_of(gateway)["plan"]["data"] == {"upload": SHA, "format": "csv"}
+    assert gateway.requests[-2][4] == b"name\nann\n"
+    (tmp_path / "other.json").write_text("[]")
+    assert run(["run", str(plan), "--data", str(tmp_path / "other.json")]) == PASSED
+    assert body_of(gateway)["plan"]["data"] == {"upload": SHA, "format": "json"}
+    assert run(["plan", str(plan)]) == PASSED  # drawn without asking anybody
+    plan.write_text(f"name: p\ndata: {{file: gone.csv}}\n{steps}\n")
+    assert run(["run", str(plan)]) == USAGE
+    plan.write_text(f"name: p\ndata: {{file: gone.csv, upload: x}}\n{steps}\n")
+    assert run(["run", str(plan)]) == USAGE

@@ -16,7 +16,7 @@ from services.executor.sources.problems import SourceMissing
 from services.gateway.sealed_fields import SealedFields
 from shared.clock import SystemClock
 from shared.errors import InvalidRequest
-from shared.events.run import Rerun
+from shared.events.run import AppRun, Rerun
 from shared.ids import new_id
 from shared.plans.plan import Plan
 from shared.plans.validation import validate_plan
@@ -83,6 +83,16 @@ async def test_lanes_have_the_files_of_their_parent_and_sub_plans_their_own():
     lane, sub_plan = queue.items
     assert lane.fields["sources"] == COMMIT
     assert "sources" not in sub_plan.fields
+
+
+async def test_a_sub_plan_carries_the_name_of_its_app_and_its_number():
+    children, queue = children_of({})
+    plan, app = a_plan(a_step("a")), AppRun(app_id=4, app_name="tidy", app_version="2")
+    await children.start([NewChild(plan, {}, app=app), NewChild(plan, {}, app=app, number=2)])
+    first, second = queue.items
+    assert (first.fields["app_name"], first.fields["app_version"]) == ("tidy", "2")
+    assert first.id != second.id
+    assert [one.fields["parent_attempt"] for one in queue.items] == [1, 2]
 
 
 async def test_encrypted_fields_of_a_sub_plan_do_not_leave_it():

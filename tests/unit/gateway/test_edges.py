@@ -144,7 +144,7 @@ def test_the_example_of_the_docs_is_valid():
 def test_direct_routes_are_documented_ones():
     documented = {
         (method, route.path)
-        for route in executions.build_router(None, None).routes
+        for route in executions.build_router(None, None, None).routes
         for method in route.methods
     }
     assert {(one.method, one.path) for one in executions.build_direct(None)} <= documented

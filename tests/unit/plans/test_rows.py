@@ -42,6 +42,25 @@ def test_columns_of_an_artifact_are_known_when_it_is_read():
 
 
 @pytest.mark.parametrize(
+    ("data", "field", "rule"),
+    [
+        ({"upload": "a" * 63}, "plan.data.upload", "pattern"),
+        ({"upload": "a" * 64, "format": "xml"}, "plan.data.format", "unknown_value"),
+        ({"execution_id": "0198"}, "plan.data.artifact", "missing"),
+        ({"upload": "a" * 64, "artifact": "x"}, "plan.data.artifact", "unknown_field"),
+        ([1], "plan.data[0]", "dict_type"),
+        ("x", "plan.data", "list_type"),
+    ],
+)
+def test_a_table_is_judged_by_the_form_that_was_meant(data, field, rule):
+    assert wrong(a_plan(data=data))[:2] == (field, rule)
+
+
+def test_columns_of_an_upload_are_known_when_it_is_read():
+    validate_plan(a_plan(say("echo ${{ row.anything }}"), data={"upload": "a" * 64}))
+
+
+@pytest.mark.parametrize(
     ("more", "field"),
     [
         ({"data": []}, "plan.data"),
