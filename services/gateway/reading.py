@@ -275,6 +275,8 @@ def _planned(request: Accepted) -> ExecutionView:
         priority=event.priority,
         rerun_of=event.rerun and event.rerun.of,
         family_id=event.rerun and event.rerun.family,
+        concurrency=event.concurrency,
+        queue_timeout_seconds=event.queue_timeout_seconds,
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
         **(event.app.model_dump() if event.app else {}),

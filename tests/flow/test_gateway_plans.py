@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from services.executor.documents import new_run
 from shared.ids import new_id
+from shared.work.holding import slot_of
 from tests.builders.gateway import OTHER, RecordingSender, running
+from tests.builders.runs import a_run_requested
 from tests.flow.test_gateway_reading import an_execution, store
 
 STEPS = [
@@ -72,6 +75,39 @@ async def test_a_rerun_asks_for_what_failed_and_names_what_it_takes_over(gateway
     assert (there["status"], there["rerun_of"], there["family_id"]) == ("queued", run, run)
     audit = await gateway.database.audit_logs.find_one({"action": "execution.rerun"})
     assert audit is not None
+
+
+async def test_a_rerun_is_let_in_as_the_run_was_and_belongs_to_its_app(gateway):
+    """The run as the executor stores it: what the submission said in place of the plan stands in the document."""
+    sub_app = {"sub_app_id": 1, "sub_app_name": "till"}
+    app = {"app_id": 2, "app_name": "shop", **sub_app, "app_version": "1.4"}
+    admission = {"concurrency": {"key": "db", "limit": 2}, "queue_timeout_seconds": 600.0}
+    request = a_run_requested(PLAN, tenant="demo", app=app, **admission)
+    item = new_run(request, PLAN)
+    document = item.fields | {"_id": item.id, "tenant": "demo", "status": "failed"}
+    await store(gateway, "executions", an_execution(**document))
+    path = f"/v1/executions/{item.id}/rerun"
+    answer = await gateway.client.post(path, json={"from": "start"})
+    assert answer.status_code == 202, answer.text
+    again = answer.json()["execution_id"]
+    event = json.loads((await gateway.database.accepted_events.find_one({"_id": again}))["body"])
+    assert event["app"] == app
+    assert {name: event[name] for name in admission} == admission
+    shown = (await gateway.client.get(f"/v1/executions/{again}")).json()
+    assert (shown["app_name"], shown["concurrency"]) == ("shop", admission["concurrency"])
+    plain = await an_ended_run(gateway)
+    again = (await gateway.client.post(f"/v1/executions/{plain}/rerun")).json()["execution_id"]
+    event = json.loads((await gateway.database.accepted_events.find_one({"_id": again}))["body"])
+    assert {"app", *admission}.isdisjoint(event)
+
+
+async def test_a_rerun_may_be_refused_by_the_key_that_its_submission_named(gateway):
+    refuse = {"key": "db", "limit": 1, "on_conflict": "refuse"}
+    run = await an_ended_run(gateway, concurrency=refuse)
+    slot = {"_id": slot_of("demo", "db"), "key": "db", "limit": 1, "holders": [{"execution": "x"}]}
+    await store(gateway, "slots", slot)
+    answer = await gateway.client.post(f"/v1/executions/{run}/rerun")
+    assert (answer.status_code, answer.json()["code"]) == (409, "concurrency_key_busy")
 
 
 WRONG = [
