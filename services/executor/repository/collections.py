@@ -61,6 +61,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
             Index([("family_id", 1)], partial={"family_id": {"$gt": ""}}),
+            Index(
+                [("stored_plan.uri", 1), ("_id", 1)],
+                partial={"stored_plan.uri": {"$gt": ""}},
+                name="stored_plan",
+            ),
         ),
     ),
     CollectionSpec(
