@@ -71,6 +71,11 @@ class Retry(PlanPart):
     initial_delay_seconds: float = Field(1.0, ge=0, le=3600)
     factor: float = Field(2.0, ge=1, le=10)
     max_delay_seconds: float = Field(30.0, ge=0, le=3600)
+    never_on: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list, max_length=100
+    )
+    """Reasons after which it is not tried again, such as `assertion_failed`; beside those that come out the same anyway
+    (`docs/reference/reasons.md`)."""
 
 
 class ArtifactRule(PlanPart):

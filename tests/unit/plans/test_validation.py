@@ -121,6 +121,12 @@ def test_a_good_submission_comes_back_as_the_model():
             "cycle",
             "build → done → deploy → unit → build",
         ),
+        (
+            lambda r: step(r, 4)["retry"].update(never_on=["rejected", "asertion_failed"]),
+            "plan.steps[4].retry.never_on[1]",
+            "unknown_value",
+            "did you mean 'assertion_failed'?",
+        ),
         (lambda r: step(r, 4).update(command={}), "plan.steps[4].command.type", "missing", "noop"),
         (
             lambda r: step(r, 4).update(command={"type": "nop"}),
