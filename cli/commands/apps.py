@@ -5,6 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.admission import (
+    ConcurrencyKey,
+    ConcurrencyLimit,
+    IdempotencyKey,
+    Metadata,
+    OnConflict,
+    Priority,
+    QueueTimeout,
+    admission,
+)
 from cli.client import Json
 from cli.commands.run import hand_in
 from cli.exits import PASSED, Usage
@@ -114,6 +124,13 @@ def run(
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="Show it live and leave with its result.")
     ] = False,
+    priority: Priority = 0,
+    idempotency_key: IdempotencyKey = None,
+    queue_timeout: QueueTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    on_conflict: OnConflict = None,
+    metadata: Metadata = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -123,9 +140,13 @@ def run(
         "app": reference(name, version),
         "inputs": {key: value(text) for key, text in pairs(input_, option="--input").items()},
         "labels": pairs(label, option="--label"),
+        "metadata": pairs(metadata, option="--metadata"),
+        "priority": priority,
+        **admission(queue_timeout, concurrency_key, concurrency_limit, on_conflict),
     }
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:
-        return hand_in(client, body, follow_it=follow_it, as_json=as_json)
+        return hand_in(client, body, headers=headers, follow_it=follow_it, as_json=as_json)
 
 
 def reference(name: str, version: str | None) -> Json:

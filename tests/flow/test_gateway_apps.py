@@ -147,6 +147,22 @@ async def test_a_run_is_started_by_name(gateway):
     assert event["plan"]["steps"][0]["input"] == {"whom": "${{ inputs.whom }}"}
 
 
+async def test_a_run_by_name_is_let_in_as_its_caller_says(gateway):
+    key = {"key": "db-${{ inputs.whom }}", "on_conflict": "queue"}
+    await post(gateway, "/v1/apps/greeting/versions", a_version(concurrency=key))
+    own = {"concurrency": {"key": "own"}, "queue_timeout_seconds": 60.0, "priority": 5}
+    body = {"app": {"name": "greeting"}, "inputs": {"whom": "world"}}
+    for more in ({}, own):
+        await post(gateway, "/v1/executions", body | more, status=202)
+    async with asyncio.timeout(10):
+        while len(gateway.sender.sent) < 2:
+            await asyncio.sleep(0.01)
+    plain, special = [json.loads(one[2]) for one in gateway.sender.sent]
+    assert plain["plan"]["concurrency"] == key
+    assert {"concurrency", "queue_timeout_seconds"}.isdisjoint(plain)
+    assert {name: special[name] for name in own} == own
+
+
 async def test_the_key_belongs_to_what_the_caller_wrote(gateway):
     """Another version is active meanwhile: who asks again gets the run that was started."""
     await post(gateway, "/v1/apps/greeting/versions", a_version())
@@ -165,6 +181,8 @@ CANNOT_START = [
     ({"app": {"name": "greeting"}, "inputs": {"whom": "x", "y": 1}}, 422, "no input 'y'"),
     ({"app": {"name": "greeting"}, "plan": {}}, 422, "exactly one of"),
     ({"app": "greeting"}, 422, "app"),
+    ({"app": {"name": "greeting"}, "concurrency": {"key": ""}}, 422, "concurrency.key"),
+    ({"app": {"name": "greeting"}, "queue_timeout_seconds": 0}, 422, "queue_timeout_seconds"),
     ({"app": {"name": "greeting"}, "inputs": {"whom": "x"}, "speed": 1}, 422, "speed"),
 ]
 

@@ -71,8 +71,14 @@ def test_apps(gateway, tmp_path, capsys):
     body = {"version": "1.0.0", "configuration": {"steps": []}, "activate": False}
     assert ("POST", f"{one}/versions", body) in asked(gateway)
     app = {"name": "checks", "sub_app": "nightly", "version": "1.0.0"}
-    submitted = {"app": app, "inputs": {"x": 3}, "labels": {}}
+    submitted = {"app": app, "inputs": {"x": 3}, "labels": {}, "metadata": {}, "priority": 0}
     assert asked(gateway)[-1] == ("POST", "/v1/executions", submitted)
+    turn = ["--priority", "5", "--queue-timeout", "60", "--concurrency-key", "db", "-m", "by=me"]
+    assert run(["apps", "run", name, *turn, "--idempotency-key", "k"]) == PASSED
+    *_, headers, _ = gateway.requests[-1]
+    assert headers["Idempotency-Key"] == "k"
+    wanted = {"priority": 5, "queue_timeout_seconds": 60, "concurrency": {"key": "db"}}
+    assert asked(gateway)[-1][2].items() >= (wanted | {"metadata": {"by": "me"}}).items()
     assert run(["apps", "run", "a/b/c"]) == USAGE
 
 
@@ -91,6 +97,8 @@ def test_schedules(gateway, plan, capsys):
     assert run([*create, "--plan", plan, "--catch-up", "60"]) == PASSED
     assert run([*create, "--app", "checks/nightly", "--input", "x=1"]) == PASSED
     assert run(["schedules", "change", "nightly", "--disable"]) == PASSED
+    key = ["--concurrency-key", "db", "--on-conflict", "replace", "--queue-timeout", "9.5"]
+    assert run(["schedules", "change", "nightly", *key]) == PASSED
     assert run(["schedules", "change", "nightly"]) == USAGE
     assert run(["schedules", "remove", "nightly"]) == PASSED
     bodies = asked(gateway)[1:]
@@ -100,6 +108,7 @@ def test_schedules(gateway, plan, capsys):
         ("POST", "/v1/schedules", common | {"catch_up_seconds": 60, "plan": {"name": "p", "steps": [step]}}),
         ("POST", "/v1/schedules", common | {"app": {"name": "checks", "sub_app": "nightly"}, "inputs": {"x": 1}}),
         ("PATCH", "/v1/schedules/nightly", {"enabled": False}),
+        ("PATCH", "/v1/schedules/nightly", {"concurrency": {"key": "db", "on_conflict": "replace"}, "queue_timeout_seconds": 9.5}),
         ("DELETE", "/v1/schedules/nightly", None),
     ]  # fmt: skip
 
