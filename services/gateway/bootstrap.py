@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.app_statistics import AppStatistics
 from services.gateway.apps import Apps
 from services.gateway.decisions import Decisions
 from services.gateway.graphs import PlanReader
@@ -21,6 +22,7 @@ from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, Message
 from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.app_statistics import MongoAppRuns
 from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.cases import MongoCases
@@ -237,7 +239,8 @@ def _definition_routers(
 ) -> list[APIRouter]:
     """What people keep here by name; this service alone writes it."""
     definitions = Schedules(MongoDefinitions(database), apps_, audit, clock=clock)
-    return [apps.build_router(apps_), schedules.build_router(definitions)]
+    statistics = AppStatistics(MongoAppRuns(database), clock=clock)
+    return [apps.build_router(apps_, statistics), schedules.build_router(definitions)]
 
 
 def _plans(

@@ -44,6 +44,14 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_name", 1), ("created_at", -1)],
                 partial={"app_name": {"$gt": ""}},
             ),
+            Index(
+                [
+                    *(("tenant", 1), ("app_name", 1), ("sub_app_name", 1), ("created_at", 1)),
+                    *(("status", 1), ("duration_ms", 1)),
+                ],
+                partial={"app_name": {"$gt": ""}},
+                name="app_statistics",
+            ),
             Index([("parent_id", 1), ("lane", 1)], partial={"parent_id": {"$gt": ""}}),
             Index(
                 [("parent_id", 1), ("status", 1), ("lane", 1)],

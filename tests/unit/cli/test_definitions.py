@@ -82,6 +82,21 @@ def test_apps(gateway, tmp_path, capsys):
     assert run(["apps", "run", "a/b/c"]) == USAGE
 
 
+def test_statistics_of_apps(gateway, capsys):
+    counts = {"total": 4, "completed": 3, "failed": 0, "timed_out": 1, "cancelled": 0}
+    rates = {"success_rate": 0.75, "pass_rate": None, "avg_duration_ms": 1500.0}
+    one = {"app_name": "checks", "sub_app_name": "nightly", "unfinished": 0} | counts | rates
+    span = {"created_after": AT, "created_before": AT}
+    gateway.answers["GET /v1/apps/statistics"] = (200, {"items": [one]} | span)
+    assert run(["apps", "stats"]) == PASSED
+    printed = capsys.readouterr().out
+    assert "checks/nightly" in printed
+    assert "75.0%" in printed
+    assert run(["apps", "stats", "checks", "--since", "7d", "--json"]) == PASSED
+    assert json.loads(capsys.readouterr().out)["items"] == [one]
+    assert run(["apps", "stats", "--since", "yesterday"]) == USAGE
+
+
 def test_schedules(gateway, plan, capsys):
     gateway.answers |= {
         "GET /v1/schedules": (200, {"items": [SCHEDULE], "next_cursor": None}),
