@@ -11,6 +11,7 @@ from services.gateway.apps import Apps
 from services.gateway.decisions import Decisions
 from services.gateway.graphs import PlanReader
 from services.gateway.intake import Intake
+from services.gateway.lane_steps import LaneSteps
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
 from services.gateway.outbox.letters import KafkaDeadLetters
@@ -18,7 +19,7 @@ from services.gateway.outbox.reconciler import Reconciler
 from services.gateway.outbox.relay import Relay
 from services.gateway.outbox.turns import Turns
 from services.gateway.plan_warnings import PlanWarnings
-from services.gateway.ports import AcceptedEvents, Cases, GroupProgress, MessageSender, Outbox
+from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender, Outbox
 from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
@@ -27,6 +28,7 @@ from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.lane_steps import MongoLaneSteps
 from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.tenant_values import MongoTenantValues
@@ -142,7 +144,7 @@ def build_app(
         settings=settings.http,
         health=health,
         routers=[
-            *_run_routers(runs, reader, views, MongoCases(mongo.database), accepted, hub, store),
+            *_run_routers(runs, reader, views, mongo.database, accepted, hub, store),
             decisions.build_router(Decisions(intake, reader, clock=clock)),
             queue_routes.build_router(queue, WorkerRequests(intake, queue, clock=clock)),
             *_work_routers(settings, intake, accepted, mongo.database, authenticator, clock),
@@ -219,7 +221,7 @@ def _run_routers(
     runs: RunRequests,
     reader: ExecutionReader,
     views: MongoExecutions,
-    cases: Cases,
+    database: Database,
     accepted: AcceptedEvents,
     hub: Hub,
     store: ObjectStore,
@@ -228,8 +230,8 @@ def _run_routers(
         executions.build_router(runs, reader),
         details.build_router(reader),
         lanes.build_router(reader),
-        test_cases.build_router(CaseReader(cases, reader)),
-        plans.build_router(*_plans(runs, reader, views, store)),
+        test_cases.build_router(CaseReader(MongoCases(database), reader)),
+        plans.build_router(*_plans(runs, reader, views, store, database)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 
@@ -244,9 +246,14 @@ def _definition_routers(
 
 
 def _plans(
-    runs: RunRequests, reader: ExecutionReader, views: MongoExecutions, store: ObjectStore
+    runs: RunRequests,
+    reader: ExecutionReader,
+    views: MongoExecutions,
+    store: ObjectStore,
+    database: Database,
 ) -> tuple[PlanReader, Reruns]:
-    reader_of_plans = PlanReader(reader, views, store)
+    lane_steps = LaneSteps(MongoLaneSteps(database), reader.lanes)
+    reader_of_plans = PlanReader(reader, views, store, lane_steps)
     return reader_of_plans, Reruns(runs, reader, reader_of_plans, views)
 
 

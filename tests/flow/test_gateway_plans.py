@@ -5,9 +5,10 @@ import json
 import pytest
 
 from services.executor.documents import new_run
+from services.gateway import lane_steps
 from shared.ids import new_id
 from shared.work.holding import slot_of
-from tests.builders.gateway import OTHER, RecordingSender, running
+from tests.builders.gateway import OTHER, RecordingSender, eventually, running
 from tests.builders.runs import a_run_requested
 from tests.flow.test_gateway_reading import an_execution, store
 
@@ -73,8 +74,8 @@ async def test_a_rerun_asks_for_what_failed_and_names_what_it_takes_over(gateway
     assert (event["inputs"], event["metadata"]["mine"]) == ({"n": 2}, 1)
     there = (await gateway.client.get(answer.headers["location"])).json()
     assert (there["status"], there["rerun_of"], there["family_id"]) == ("queued", run, run)
-    audit = await gateway.database.audit_logs.find_one({"action": "execution.rerun"})
-    assert audit is not None
+    audit_logs = gateway.database.audit_logs
+    await eventually(lambda: audit_logs.find_one({"action": "execution.rerun"}))
 
 
 async def test_a_rerun_is_let_in_as_the_run_was_and_belongs_to_its_app(gateway):
@@ -168,6 +169,55 @@ async def test_the_plan_as_a_graph(gateway):
     queued = (await gateway.submit({"plan": PLAN})).json()["execution_id"]
     graph = (await gateway.client.get(f"/v1/executions/{queued}/plan")).json()
     assert {node["status"] for node in graph["nodes"]} == {"pending"}
+
+
+def a_lane(run, lane, status, *states):
+    """A lane and how its two steps stand."""
+    id_ = new_id()
+    document = an_execution(
+        _id=id_, status=status, parent_id=run, parent_step=1, lane=lane, lane_total=6
+    )
+    return document, [a_state(id_, n, state) for n, state in enumerate(states, start=1)]
+
+
+async def test_the_graph_of_a_plan_with_rows_counts_lanes_at_each_step(gateway, monkeypatch):
+    """Six rows: the lanes of five have been started. As many pages as it takes, and nothing of other tenants."""
+    monkeypatch.setattr(lane_steps, "LANES_AT_ONCE", 2)
+    plan = {**PLAN, "data": [{"n": n} for n in range(6)]}
+    parent = an_execution(status="running", plan=plan)
+    (run,) = await store(gateway, "executions", parent)
+    at_step = {"_id": f"{run}/1", "execution_id": run, "tenant": "demo", "step_id": 1}
+    await store(gateway, "execution_steps", {**at_step, "step_name": "lanes", "status": "running"})
+    path = f"/v1/executions/{run}/plan"
+    graph = (await gateway.client.get(path)).json()
+    assert [node["status"] for node in graph["nodes"]] == ["pending", "pending"]
+
+    lanes = [
+        a_lane(run, 1, "completed", "completed", "completed"),
+        a_lane(run, 2, "completed", "completed", "completed"),
+        a_lane(run, 3, "failed", "completed", "failed"),
+        a_lane(run, 4, "cancelled", "running", "pending"),
+        a_lane(run, 5, "running", "running", "pending"),
+    ]
+    for document, states in lanes:
+        await store(gateway, "executions", document)
+        await store(gateway, "execution_steps", *states)
+    a, b = (await gateway.client.get(path)).json()["nodes"]
+    assert a["lanes"] == {"completed": 3, "cancelled": 1, "running": 1, "pending": 1}
+    assert b["lanes"] == {"completed": 2, "failed": 1, "skipped": 1, "pending": 2}
+    assert (a["status"], b["status"]) == ("running", "running")
+
+    executions, steps = gateway.database.executions, gateway.database.execution_steps
+    await executions.update_one({"_id": lanes[4][0]["_id"]}, {"$set": {"status": "completed"}})
+    await steps.update_many({"execution_id": lanes[4][0]["_id"]}, {"$set": {"status": "completed"}})
+    await executions.update_one({"_id": run}, {"$set": {"status": "failed"}})
+    a, b = (await gateway.client.get(path)).json()["nodes"]
+    assert (a["lanes"]["skipped"], a["status"]) == (1, "cancelled")
+    assert (b["lanes"], b["status"]) == ({"completed": 3, "failed": 1, "skipped": 2}, "failed")
+    drawn = (await gateway.client.get(path, params={"format": "mermaid"})).text
+    assert 's2["b<br/>3 completed, 1 failed, 2 skipped"]' in drawn
+    assert "class s2 failed" in drawn
+    assert (await gateway.client.get(path, headers=OTHER)).status_code == 404
 
 
 async def test_a_family_is_told_from_any_of_its_runs(gateway):

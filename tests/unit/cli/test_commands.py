@@ -346,6 +346,7 @@ def test_plan_shows_a_file_or_an_execution(gateway, plan, tmp_path, capsys):
     assert capsys.readouterr().out == 'flowchart TD\n  s1["one"]\n'
     node = {"step_id": 1, "name": "one", "type": "noop", "status": "failed", "reason": "timeout"}
     later = {"step_id": 2, "name": "two", "type": "noop", "status": "skipped", "when": "inputs.x"}
+    later |= {"lanes": {"skipped": 2, "completed": 5}}
     edges = [{"from": "one", "to": "two", "kind": "fallback"}]
     graph = {"name": "p", "strategy": "serial", "nodes": [node, later], "edges": edges}
     gateway.answers[f"GET /v1/executions/{RUN}/plan"] = (200, graph)
@@ -353,6 +354,7 @@ def test_plan_shows_a_file_or_an_execution(gateway, plan, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "timeout" in out
     assert "if one fails" in out
+    assert "5 completed, 2 skipped" in out
     assert run(["plan", RUN, "--json"]) == PASSED
     assert json.loads(capsys.readouterr().out)["edges"] == edges
     assert run(["plan", str(tmp_path / "none.yaml")]) == USAGE
