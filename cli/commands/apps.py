@@ -5,15 +5,27 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.admission import (
+    ConcurrencyKey,
+    ConcurrencyLimit,
+    IdempotencyKey,
+    Metadata,
+    OnConflict,
+    Priority,
+    QueueTimeout,
+    admission,
+)
 from cli.client import Json
 from cli.commands.run import hand_in
 from cli.exits import PASSED, Usage
+from cli.moments import point_in_time
 from cli.options import ApiKey, AsJson, Url, gateway, pairs
-from cli.output import console, moment, print_json, table
+from cli.output import console, duration, moment, print_json, table
 from cli.plans import load_mapping, value
 
 app = typer.Typer(help="Apps: plans kept under a name and a version.", no_args_is_help=True)
 
+_COUNTS = ("total", "completed", "failed", "timed_out", "cancelled", "unfinished")
 Name = Annotated[str, typer.Argument(help="`app` or `app/sub-app`.", show_default=False)]
 Version = Annotated[str | None, typer.Option("--version", "-v", help="Else the active one.")]
 
@@ -114,6 +126,13 @@ def run(
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="Show it live and leave with its result.")
     ] = False,
+    priority: Priority = 0,
+    idempotency_key: IdempotencyKey = None,
+    queue_timeout: QueueTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    on_conflict: OnConflict = None,
+    metadata: Metadata = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -123,9 +142,49 @@ def run(
         "app": reference(name, version),
         "inputs": {key: value(text) for key, text in pairs(input_, option="--input").items()},
         "labels": pairs(label, option="--label"),
+        "metadata": pairs(metadata, option="--metadata"),
+        "priority": priority,
+        **admission(queue_timeout, concurrency_key, concurrency_limit, on_conflict),
+    }
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    with gateway(url, api_key) as client:
+        return hand_in(client, body, headers=headers, follow_it=follow_it, as_json=as_json)
+
+
+@app.command()
+def stats(
+    name: Annotated[str | None, typer.Argument(help="`app` or `app/sub-app`; else all.")] = None,
+    since: Annotated[str | None, typer.Option(help="30m, 2h, 7d or a date; else 30d.")] = None,
+    until: Annotated[str | None, typer.Option(help="The same; else now.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> int:
+    """How runs of apps came out: success is of all runs, passed of those that completed, failed or timed out."""
+    asked = {
+        "app": name,
+        "created_after": since and point_in_time(since, option="--since").isoformat(),
+        "created_before": until and point_in_time(until, option="--until").isoformat(),
     }
     with gateway(url, api_key) as client:
-        return hand_in(client, body, follow_it=follow_it, as_json=as_json)
+        found = client.get("/v1/apps/statistics", **asked)
+    if as_json:
+        print_json(found)
+        return PASSED
+    rows = (
+        (
+            "/".join(filter(None, (one["app_name"], one.get("sub_app_name")))),
+            *(str(one[count]) for count in _COUNTS),
+            f"{one['success_rate']:.1%}",
+            "" if one.get("pass_rate") is None else f"{one['pass_rate']:.1%}",
+            duration(one.get("avg_duration_ms")),
+        )
+        for one in found["items"]
+    )
+    title = f"{moment(found['created_after'])} to {moment(found['created_before'])}"
+    columns = ("app", *(count.replace("_", " ") for count in _COUNTS), "success", "passed", "mean")
+    console.print(table(title, columns, rows))
+    return PASSED
 
 
 def reference(name: str, version: str | None) -> Json:

@@ -62,5 +62,6 @@ def _tell(graph: Json) -> None:
         comes += f" and {more} more" if more > 0 else ""
         when = f"when {node['when']}" if node["when"] else ""
         state = status(node["status"]) if node["status"] else ""
-        rest = "  ".join(part for part in (node["reason"] or "", comes, when) if part)
+        lanes = ", ".join(f"{n} {name}" for name, n in sorted((node["lanes"] or {}).items()))
+        rest = "  ".join(part for part in (node["reason"] or "", lanes, comes, when) if part)
         console.print(f"{node['step_id']:>4}", node["name"], state, rest, markup=False)

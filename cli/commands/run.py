@@ -7,6 +7,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli.admission import (
+    ConcurrencyKey,
+    ConcurrencyLimit,
+    IdempotencyKey,
+    Metadata,
+    OnConflict,
+    Priority,
+    QueueTimeout,
+    admission,
+)
 from cli.cases import SHOWN, cases_table, failed_cases, totals_line
 from cli.client import Client, Json
 from cli.exits import FAILED, PASSED
@@ -29,10 +39,13 @@ def run(
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", help="name=value to find the run by.")
     ] = None,
-    priority: Annotated[int, typer.Option(help="Higher runs first.", min=-100, max=100)] = 0,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="The same key and plan start one run only.")
-    ] = None,
+    priority: Priority = 0,
+    idempotency_key: IdempotencyKey = None,
+    queue_timeout: QueueTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    on_conflict: OnConflict = None,
+    metadata: Metadata = None,
     data: Annotated[
         Path | None, typer.Option(help="CSV or JSON table: the plan runs once for each row.")
     ] = None,
@@ -48,7 +61,9 @@ def run(
     body: Json = {
         "inputs": {name: value(text) for name, text in pairs(input_, option="--input").items()},
         "labels": pairs(label, option="--label"),
+        "metadata": pairs(metadata, option="--metadata"),
         "priority": priority,
+        **admission(queue_timeout, concurrency_key, concurrency_limit, on_conflict),
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with gateway(url, api_key) as client:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.admission import ConcurrencyKey, ConcurrencyLimit, OnConflict, QueueTimeout, admission
 from cli.client import Client, Json
 from cli.commands.apps import reference
 from cli.exits import PASSED, Usage
@@ -58,12 +59,17 @@ def create(
     plan: PlanFile = None,
     app_name: App = None,
     input_: Inputs = None,
+    queue_timeout: QueueTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    on_conflict: OnConflict = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> int:
     """Run a plan or an app by the clock."""
     body = _given(cron, timezone, overlap, catch_up, plan, app_name, input_)
+    body |= admission(queue_timeout, concurrency_key, concurrency_limit, on_conflict)
     with gateway(url, api_key) as client:
         _send_table(client, body, plan)
         _show([client.post(PATH, {"name": name} | body)], as_json=as_json)
@@ -80,6 +86,10 @@ def change(
     plan: PlanFile = None,
     app_name: App = None,
     input_: Inputs = None,
+    queue_timeout: QueueTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    on_conflict: OnConflict = None,
     enabled: Annotated[
         bool | None, typer.Option("--enable/--disable", help="Take turns, or none.")
     ] = None,
@@ -89,6 +99,7 @@ def change(
 ) -> int:
     """Change what is named; all else stays."""
     body = _given(cron, timezone, overlap, catch_up, plan, app_name, input_)
+    body |= admission(queue_timeout, concurrency_key, concurrency_limit, on_conflict)
     if enabled is not None:
         body["enabled"] = enabled
     if not body:

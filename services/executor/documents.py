@@ -44,6 +44,7 @@ def new_run(
             "labels": labels,
             "label_index": sorted(f"{key}={value}" for key, value in labels.items()),
             "metadata": request.metadata,
+            **_asked_for_admission(request),
             "traceparent": traceparent,
             "accepted_at": request.occurred_at,
             **({} if request.row is None else {"row": request.row}),
@@ -93,6 +94,15 @@ def step_document(request: RunRequested, number: int, step: Mapping[str, Any]) -
         "transitions": [],
         "applied": [],
     }
+
+
+def _asked_for_admission(request: RunRequested) -> dict[str, Any]:
+    """What stands in place of the plan's own: kept, because a rerun is let in the same way."""
+    asked = {
+        "concurrency": request.concurrency,
+        "queue_timeout_seconds": request.queue_timeout_seconds,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _steps(plan: Mapping[str, Any] | None) -> list[tuple[int, Mapping[str, Any]]]:

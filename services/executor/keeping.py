@@ -1,12 +1,14 @@
 """Keeping a run for ever: the mark, and the copy of its metrics, which expire as a whole after a month.
 
-The mark is made by whoever hears the request; copying takes its time and an object store, so it is done beside, and
-made up for by any executor at the next look. Both may be done twice: the copy has an id made of the run's.
+A run is kept or released with its lanes and sub-plans, and with theirs. The mark is made by whoever hears the request;
+copying takes its time and an object store, so it is done beside, and made up for by any executor at the next look,
+which also marks the children that began after the request. All may be done twice: the copy has an id made of the run's.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -23,6 +25,15 @@ BATCH = 50
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run that is to be kept. While it goes on, children and metrics may be added to it."""
+
+    id: str
+    tenant: str
+    ended: bool
+
+
 class KeptRuns(Protocol):
     """The documents of runs that are kept."""
 
@@ -30,8 +41,14 @@ class KeptRuns(Protocol):
         """False when there is no such run."""
         ...
 
-    async def uncopied(self, *, after: str, limit: int) -> Sequence[tuple[str, str]]:
-        """Id and tenant of kept runs that have ended and whose metrics have not been copied, by id."""
+    async def mark_below(self, parents: Sequence[str], *, tenant: str, keep: bool) -> Sequence[str]:
+        """Mark the children of `parents`; returns their ids."""
+        ...
+
+    async def is_kept(self, execution_id: str, *, tenant: str) -> bool: ...
+
+    async def uncopied(self, *, after: str, limit: int) -> Sequence[Kept]:
+        """Kept runs whose metrics have not been copied, by id."""
         ...
 
     def metrics(self, execution_id: str) -> AsyncIterator[Mapping[str, Any]]:
@@ -63,21 +80,44 @@ class Keeping:
             await end_tasks(self._task)
 
     async def mark(self, execution_id: str, *, tenant: str, keep: bool) -> str:
-        """Retention leaves the run alone from now on, or no longer. What it has removed already stays away."""
+        """Retention leaves the run and what is below it alone from now on, or no longer. What it has removed already
+        stays away.
+        """
         if not await self._runs.mark(execution_id, tenant=tenant, keep=keep):
             return "unknown"
+        crash.point("keep.after_mark")
+        await self._mark_below(execution_id, tenant, keep=keep)
         if keep:
             self._told.set()
         return "kept" if keep else "released"
 
     async def copy_all(self) -> int:
         """Copy what is to be copied; how many runs that were."""
+        count = 0
+        while found := await self._copy_ended():
+            count += found  # once more, for children that were marked only now
+        return count
+
+    async def _copy_ended(self) -> int:
         count, after = 0, ""
         while runs := await self._runs.uncopied(after=after, limit=BATCH):
-            for execution_id, tenant in runs:
-                await self._copy(execution_id, tenant)
-            count, after = count + len(runs), runs[-1][0]
+            for run in runs:
+                await self._mark_below(run.id, run.tenant, keep=True)
+                if run.ended:
+                    await self._copy(run.id, run.tenant)
+                    count += 1
+            after = runs[-1].id
         return count
+
+    async def _mark_below(self, execution_id: str, tenant: str, *, keep: bool) -> None:
+        """Until it is what the run's own mark says: another request may have come meanwhile."""
+        while True:
+            level: Sequence[str] = [execution_id]
+            while level:
+                level = await self._runs.mark_below(level, tenant=tenant, keep=keep)
+            if await self._runs.is_kept(execution_id, tenant=tenant) == keep:
+                return
+            keep = not keep
 
     async def _loop(self) -> None:
         while True:

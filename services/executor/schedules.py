@@ -224,6 +224,8 @@ class Schedules:
             labels={**view.labels, "schedule": view.name},
             metadata={"schedule_id": view.schedule_id, "due": due.isoformat()},
             priority=view.priority,
+            queue_timeout_seconds=view.queue_timeout_seconds,
+            concurrency=view.concurrency,
             app=app,
             content_hash=derived_id(view.tenant, view.schedule_id, due.isoformat()),
         )

@@ -14,7 +14,7 @@ from services.gateway.errors import AlreadyThere
 from services.gateway.intake import content_hash
 from services.gateway.models import Page, Requester
 from shared.clock import Clock
-from shared.errors import NotFound
+from shared.errors import FieldError, InvalidRequest, NotFound
 from shared.events.run import AppRun
 from shared.ids import derived_id
 from shared.plans.app_plans import check_configuration, plan_of
@@ -29,6 +29,9 @@ from shared.plans.mistakes import hint, shown
 from shared.plans.validation import parsed, validate_submission
 from shared.ports import Audit
 from shared.views.apps import AppView
+
+STATISTICS = "statistics"
+"""`/v1/apps/statistics` tells how runs came out."""
 
 
 class Configurations(Protocol):
@@ -82,6 +85,9 @@ class Apps:
         self, app: AppReference, body: AppVersion, requester: Requester
     ) -> tuple[AppView, bool]:
         """Store a version; False when the very same was there. Raises InvalidRequest, AlreadyThere."""
+        if app.path == STATISTICS:
+            message = f"'{STATISTICS}' is no name for an app: its address is taken"
+            raise InvalidRequest(message, errors=[FieldError("app", "reserved", message)])
         check_configuration(app, body.configuration)
         document = await self._document(app, body, requester)
         there = await self._configurations.add(document)

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from services.gateway.app_statistics import AppStatistics
 from services.gateway.apps import Apps
 from services.gateway.decisions import Decisions
 from services.gateway.graphs import PlanReader
 from services.gateway.intake import Intake
+from services.gateway.lane_steps import LaneSteps
 from services.gateway.lanes import Lanes
 from services.gateway.outbox.backlog import Backlog
 from services.gateway.outbox.direct import DirectPublication
@@ -22,10 +24,12 @@ from services.gateway.ports import AcceptedEvents, GroupProgress, MessageSender,
 from services.gateway.queue import QueueReader, WorkerRequests
 from services.gateway.reading import CaseReader, ExecutionReader, ExtractionReader, ScanReader
 from services.gateway.repository.accepted import MongoAcceptedEvents
+from services.gateway.repository.app_statistics import MongoAppRuns
 from services.gateway.repository.apps import MongoConfigurations
 from services.gateway.repository.audit import MongoAudit
 from services.gateway.repository.cases import MongoCases
 from services.gateway.repository.executions import MongoExecutions
+from services.gateway.repository.lane_steps import MongoLaneSteps
 from services.gateway.repository.lanes import MongoLanes
 from services.gateway.repository.queue import MongoQueue
 from services.gateway.repository.schedules import MongoDefinitions
@@ -230,7 +234,7 @@ def _run_routers(
         details.build_router(reader),
         lanes.build_router(of_runs),
         test_cases.build_router(CaseReader(MongoCases(database), reader)),
-        plans.build_router(*_plans(runs, reader, views, store, of_runs)),
+        plans.build_router(*_plans(runs, reader, views, store, of_runs, database)),
         events.build_router(Views(hub, Stories(views, accepted))),
     ]
 
@@ -240,7 +244,8 @@ def _definition_routers(
 ) -> list[APIRouter]:
     """What people keep here by name; this service alone writes it."""
     definitions = Schedules(MongoDefinitions(database), apps_, audit, clock=clock)
-    return [apps.build_router(apps_), schedules.build_router(definitions)]
+    statistics = AppStatistics(MongoAppRuns(database), clock=clock)
+    return [apps.build_router(apps_, statistics), schedules.build_router(definitions)]
 
 
 def _plans(
@@ -249,8 +254,10 @@ def _plans(
     views: MongoExecutions,
     store: ObjectStore,
     of_runs: Lanes,
+    database: Database,
 ) -> tuple[PlanReader, Reruns]:
-    reader_of_plans = PlanReader(reader, views, store)
+    lane_steps = LaneSteps(MongoLaneSteps(database), of_runs.page)
+    reader_of_plans = PlanReader(reader, views, store, lane_steps)
     return reader_of_plans, Reruns(runs, reader, reader_of_plans, views, of_runs)
 
 

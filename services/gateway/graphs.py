@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.gateway.lane_steps import LaneSteps
 from services.gateway.ports import Executions
 from services.gateway.reading import ExecutionReader
 from shared.errors import NotFound
 from shared.objects.ports import ObjectMissing, ObjectStore
 from shared.plans.graph import PlanGraph, graph_of
 from shared.plans.plan import Plan
+from shared.plans.rows import has_rows
 from shared.views.executions import ExecutionView, settled
 
 
@@ -20,19 +22,28 @@ class PlanReader:
     """What callers may know of plans of runs."""
 
     def __init__(
-        self, reader: ExecutionReader, executions: Executions, objects: ObjectStore
+        self,
+        reader: ExecutionReader,
+        executions: Executions,
+        objects: ObjectStore,
+        lane_steps: LaneSteps,
     ) -> None:
         self._reader = reader
         self._executions = executions
         self._objects = objects
+        self._lane_steps = lane_steps
 
     async def graph(self, tenant: str, execution_id: str) -> PlanGraph:
         """Raises NotFound."""
         run = await self._reader.get(tenant, execution_id)
-        states = await self.states(run)
         raw = await self.plan(run)
         # Thousands of steps take long enough for others to notice.
-        return await asyncio.to_thread(_graph, raw, states)
+        plan = await asyncio.to_thread(_parsed, raw)
+        if has_rows(raw):
+            counts = await self._lane_steps.counts(run, [step.name for step in plan.steps])
+            return await asyncio.to_thread(graph_of, plan, otherwise="pending", lanes=counts)
+        states = await self.states(run)
+        return await asyncio.to_thread(graph_of, plan, states, otherwise="pending")
 
     async def plan(self, run: ExecutionView) -> Mapping[str, Any]:
         """The plan as the caller wrote it, also one that was stored aside. Raises NotFound when it is gone."""
@@ -54,8 +65,8 @@ class PlanReader:
         return {step.step_name: (step.status, step.reason) for step in steps}
 
 
-def _graph(raw: Mapping[str, Any], states: Mapping[str, tuple[str, str | None]]) -> PlanGraph:
+def _parsed(raw: Mapping[str, Any]) -> Plan:
     try:
-        return graph_of(Plan.model_validate(raw), states, otherwise="pending")
+        return Plan.model_validate(raw)
     except ValidationError:
         raise NotFound("the plan of this execution cannot be drawn") from None

@@ -2,8 +2,8 @@
 
 Every waiting run has one reason, the first of these that holds:
 
-    not_before      it is to go on at a certain time
-    waiting         it waits for something outside (approval, children, an external result)
+    waiting         it waits for something that is told (approval, event, children, an external result)
+    not_before      it is to go on at a certain time: a step is tried again then
     key_busy        its concurrency key is held by others
     no_worker       no worker that is there has the labels that it requires, or works for its tenant
     workers_paused  those that have them take nothing at present
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from services.gateway.awaited import awaited
 from services.gateway.intake import Asked, Intake, content_hash
 from services.gateway.models import Page, Requester
 from shared.clock import Clock
@@ -157,9 +158,10 @@ def _explained(
 ) -> Waiting:
     position = None if before is None else before + 1
     if run.status == "waiting":
-        if run.wake_at is not None:
-            return Waiting(run, "not_before", f"not before {run.wake_at.isoformat()}")
-        return Waiting(run, "waiting", "waits for something outside")
+        # whoever waits has a time too, at which it looks for itself: that is not what it waits for
+        if run.wake_keys or run.wake_at is None:
+            return Waiting(run, "waiting", awaited(run.wake_keys))
+        return Waiting(run, "not_before", f"not before {run.wake_at.isoformat()}")
     if run.blocked_on is not None:
         slot = slots.get(run.blocked_on)
         return Waiting(run, "key_busy", _busy(slot) if slot else "its key has just become free")

@@ -261,6 +261,8 @@ def _planned(request: Accepted) -> ExecutionView:
         family_id=event.rerun and event.rerun.family,
         row=event.row,
         **_lanes_of(event),
+        concurrency=event.concurrency,
+        queue_timeout_seconds=event.queue_timeout_seconds,
         created_at=request.accepted_at,
         updated_at=request.accepted_at,
         **(event.app.model_dump() if event.app else {}),

@@ -20,13 +20,16 @@ from services.gateway.ports import Executions
 from services.gateway.reading import ExecutionReader
 from services.gateway.submission import RunRequests
 from shared.errors import FieldError, InvalidRequest
-from shared.events.run import Rerun
+from shared.events.run import AppRun, Rerun
 from shared.plans.mistakes import hint, shown
 from shared.plans.reruns import FROM_FAILED, FROM_START, reusable
 from shared.plans.rows import has_rows
 from shared.plans.validation import RESERVED_METADATA, validate_submission
 from shared.views.executions import ExecutionSummary, ExecutionView, LaneCounts
 from shared.work.ports import FINAL
+
+_ADMISSION = ("concurrency", "queue_timeout_seconds")
+"""What a submission may say in place of its plan: the rerun has to be let in as the run was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Reruns:
             idempotency_key=idempotency_key,
             rerun=rerun,
             row=run.row,
+            app=_app_of(run),
             asked={"rerun_of": execution_id, **written},
         )
         return Again(accepted, len(rerun.reuse), count_of(rerun))
@@ -118,6 +122,7 @@ class Reruns:
             "labels": run.labels,
             "metadata": metadata,
             "priority": run.priority,
+            **run.model_dump(include=set(_ADMISSION), exclude_none=True),
         }
 
     async def _taking_over(self, run: ExecutionView, again: Mapping[str, Any], start: str) -> Rerun:
@@ -146,3 +151,10 @@ class Reruns:
             raise StepsForgotten("its steps are no longer kept: say `from: start`")
         kept = await asyncio.to_thread(reusable, plan, states, start)
         return [numbers[name] for name in kept]
+
+
+def _app_of(run: ExecutionView) -> AppRun | None:
+    """The app that the run was started from by name, and so the rerun is too."""
+    if run.app_id is None:
+        return None
+    return AppRun.model_validate(run.model_dump(include=set(AppRun.model_fields)))

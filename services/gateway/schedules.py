@@ -18,6 +18,7 @@ from shared.views.schedules import ScheduleState, ScheduleView
 from shared.work.cron import cron_of
 
 UPCOMING = 5
+_OF_RUNS = {"inputs", "labels", "priority", "queue_timeout_seconds", "concurrency"}
 _ROUNDS = 5  # how often somebody else may change it while we do
 
 
@@ -122,7 +123,7 @@ class Schedules:
     async def _checked(self, raw: Mapping[str, Any], tenant: str) -> ScheduleBody:
         body = parsed(ScheduleBody, raw)
         cron_of(body.cron, body.timezone)
-        run = body.model_dump(mode="json", include={"inputs", "labels", "priority"})
+        run = body.model_dump(mode="json", include=_OF_RUNS)
         if body.app is not None:
             app = body.app.model_dump(exclude_none=True)
             run = dict((await self._apps.planned({**run, "app": app}, tenant)).submission)

@@ -19,7 +19,7 @@ from services.gateway.queue import QueueReader
 from services.gateway.reading import ExecutionReader
 from services.gateway.uploads import Uploads
 from shared.clock import Clock
-from shared.events.run import Rerun, RunControl, RunRequested, StoredPlan
+from shared.events.run import AppRun, Rerun, RunControl, RunRequested, StoredPlan
 from shared.ids import new_id
 from shared.objects.ports import ObjectStore
 from shared.plans.rules import topological
@@ -80,12 +80,13 @@ class RunRequests:
         rerun: Rerun | None = None,
         asked: Mapping[str, Any] | None = None,
         row: Mapping[str, Any] | None = None,
+        app: AppRun | None = None,
     ) -> Accepted:
         """Accept a run; `size` is that of the body in bytes. `asked` is what the caller wrote, when that is not `body`;
-        `row` what a lane got that is run again by itself.
+        `row` what a lane got that is run again by itself; `app` what the plan of a body was once made from.
         Raises InvalidRequest, NotFound (of an app), KeyReused, KeyBusy, StorageUnavailable.
         """
-        app, written = None, asked or body
+        written = asked or body
         if "app" in body:
             planned = await self._apps.planned(body, requester.tenant)
             app, body, size = planned.app, planned.submission, planned.size

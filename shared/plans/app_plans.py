@@ -1,6 +1,7 @@
 """From an app's configuration to an ordinary plan, and everything that is wrong with a configuration."""
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "any": (object,),
 }
 _EMPTY: Mapping[str, Any] = {"string": "", "array": [], "list<object>": [], "object": {}}
+_OF_PLANS = {"concurrency", "env", "sources", "data", "matrix", "max_lanes"}
+_OF_STEPS = {
+    *("version", "when", "always", "fallback", "env", "artifacts", "reports", "limits"),
+    *("requires", "encrypted_fields", "timeout_seconds", "idempotent"),
+}
+"""What stands in a configuration as in a plan."""
+_NEEDS = re.compile(r"^(configuration\.steps\[\d+\])\.needs")
 _LISTS = ("array", "list<object>")
 
 
@@ -69,7 +77,7 @@ def _plan(
         plan["description"] = configuration.description
     if configuration.settings.timeout_seconds is not None:
         plan["timeout_seconds"] = configuration.settings.timeout_seconds
-    return plan
+    return plan | configuration.model_dump(mode="json", include=_OF_PLANS, exclude_unset=True)
 
 
 def _step(
@@ -82,7 +90,7 @@ def _step(
         "needs": [names[id_] for id_ in dict.fromkeys(step.depends_on)],
         "input": {one.name: _reference(one.name, producers) for one in step.input},
         **step.model_dump(
-            include={"version", "env", "artifacts", "timeout_seconds", "idempotent"},
+            include=_OF_STEPS,
             exclude_defaults=True,
         ),
     }
@@ -250,8 +258,7 @@ def _feeds(given: ParameterType, wanted: ParameterType) -> bool:
 def _moved(error: FieldError) -> FieldError:
     """What is wrong with the plan, said of the configuration that it came from."""
     field = error.field.replace("plan.", "configuration.", 1)
-    if field.endswith(".needs"):
-        field = field.removesuffix(".needs") + ".depends_on"
+    field = _NEEDS.sub(r"\1.depends_on", field)
     return FieldError(field, error.rule, error.message)
 
 

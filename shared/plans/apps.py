@@ -10,7 +10,22 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from shared.plans.plan import MAX_STEPS, ArtifactRule, Labels, Name, PlanPart, Seconds
+from shared.plans.plan import (
+    MAX_STEPS,
+    ArtifactRule,
+    Concurrency,
+    EncryptedField,
+    Labels,
+    Name,
+    PlanPart,
+    ReportPath,
+    Seconds,
+    StepLimits,
+    WorkerLabel,
+)
+from shared.plans.rows import ArtifactTable, Matrix, Table
+from shared.plans.sources import Sources
+from shared.work.labels import MAX_LABELS
 
 ParameterType = Literal[
     "string", "integer", "number", "boolean", "array", "object", "list<object>", "any"
@@ -41,8 +56,16 @@ class AppStep(PlanPart):
     depends_on: list[int] = Field(default_factory=list, max_length=1000)
     command: dict[str, Any]
     """What runs, as in a plan; it reads its inputs as `${{ input.name }}`."""
+    when: str | None = Field(None, min_length=1, max_length=1100)
+    """This and the following as in a plan; steps are named by their names there."""
+    always: bool = False
+    fallback: Name | None = None
     env: dict[str, str] = Field(default_factory=dict)
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
+    reports: list[ReportPath] = Field(default_factory=list, max_length=20)
+    limits: StepLimits | None = None
+    requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
+    encrypted_fields: list[EncryptedField] = Field(default_factory=list, max_length=50)
     timeout_seconds: Seconds | None = None
     idempotent: bool = True
 
@@ -62,6 +85,13 @@ class AppConfiguration(PlanPart):
     steps: list[AppStep] = Field(min_length=1, max_length=MAX_STEPS)
     description: str | None = Field(None, max_length=4096)
     settings: AppSettings = AppSettings()
+    concurrency: Concurrency | None = None
+    """This and the following as in a plan; a run may have a key of its own."""
+    env: dict[str, str] = Field(default_factory=dict)
+    sources: Sources = Field(default_factory=list)
+    data: Table | ArtifactTable | None = None
+    matrix: Matrix | None = None
+    max_lanes: int = Field(7, ge=1, le=1000)
 
 
 class AppVersion(PlanPart):
@@ -96,6 +126,9 @@ class AppSubmission(PlanPart):
     labels: Labels = Field(default_factory=dict, max_length=64)
     metadata: dict[str, Any] = Field(default_factory=dict)
     priority: int = Field(0, ge=-100, le=100, strict=True)
+    queue_timeout_seconds: Seconds | None = None
+    concurrency: Concurrency | None = None
+    """In place of the app's."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ _COLOURS = {
     "cancelled": "fill:#fae8ff,stroke:#a21caf,color:#701a75",
     "skipped": "fill:#ffffff,stroke:#a1a1aa,color:#71717a,stroke-dasharray:4",
 }
+_WORST_FIRST = ("failed", "timed_out", "cancelled", "completed", "skipped")
 _ARROWS: Mapping[EdgeKind, str] = {
     "needs": "-->",
     "order": "-->",
@@ -44,6 +45,8 @@ class Node(Part):
     reason: str | None = None
     when: str | None = None
     always: bool = False
+    lanes: dict[str, int] | None = None
+    """Of a run of a plan with rows: how many of its lanes stand in each status at this step."""
 
 
 class Edge(Part):
@@ -70,12 +73,18 @@ def graph_of(
     states: Mapping[str, tuple[str, str | None]] | None = None,
     *,
     otherwise: str | None = None,
+    lanes: Mapping[str, Mapping[str, int]] | None = None,
 ) -> PlanGraph:
-    """`states` are status and reason by name; `otherwise` is the status of a step that has none."""
+    """`states` are status and reason by name; `otherwise` is the status of a step that has none. `lanes` are those of
+    a plan with rows, counted by step and status.
+    """
     known = states or {}
     nodes = []
     for number, step in enumerate(plan.steps, start=1):
         status, reason = known.get(step.name, (otherwise, None))
+        counts = {name: n for name, n in lanes[step.name].items() if n} if lanes else None
+        if counts:
+            status = folded(counts)
         nodes.append(
             Node(
                 step_id=number,
@@ -85,6 +94,7 @@ def graph_of(
                 reason=reason,
                 when=step.when,
                 always=step.always,
+                lanes=counts,
             )
         )
     edges = [Edge(source=a, target=b, kind=kind) for a, b, kind in _edges(plan)]
@@ -111,13 +121,31 @@ def mermaid(graph: PlanGraph) -> str:
     return "\n".join([*lines, ""])
 
 
+def folded(counts: Mapping[str, int]) -> str:
+    """One status for a step of many lanes: it runs until it has ended in all of them, and then is the worst."""
+    if counts.keys() == {"pending"}:
+        return "pending"
+    if not counts.keys() <= set(_WORST_FIRST):
+        return "running"
+    return next(status for status in _WORST_FIRST if status in counts)
+
+
+def _label(node: Node) -> str:
+    """The name, and below it how many lanes stand where."""
+    if not node.lanes:
+        return node.name
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(node.lanes.items()))
+    return f"{node.name}<br/>{counts}"
+
+
 def _shape(node: Node, stand_ins: set[str]) -> str:
     """A clean-up step is round, a conditional one pointed, a fallback leans."""
+    label = _label(node)
     if node.always:
-        return f'(["{node.name}"])'
+        return f'(["{label}"])'
     if node.name in stand_ins:
-        return f'[/"{node.name}"/]'
-    return f'{{{{"{node.name}"}}}}' if node.when else f'["{node.name}"]'
+        return f'[/"{label}"/]'
+    return f'{{{{"{label}"}}}}' if node.when else f'["{label}"]'
 
 
 def _edges(plan: Plan) -> Iterator[tuple[str, str, EdgeKind]]:

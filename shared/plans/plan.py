@@ -26,6 +26,7 @@ Labels = dict[LabelPart, LabelPart]
 EncryptedField = Annotated[
     str, Field(max_length=256, pattern=r"^(?:input|output)(?:\.[^.\x00]+)+$")
 ]
+ReportPath = Annotated[str, Field(min_length=1, max_length=1024)]
 WorkerLabel = Annotated[str, Field(pattern=LABEL)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
@@ -73,6 +74,11 @@ class Retry(PlanPart):
     initial_delay_seconds: float = Field(1.0, ge=0, le=3600)
     factor: float = Field(2.0, ge=1, le=10)
     max_delay_seconds: float = Field(30.0, ge=0, le=3600)
+    never_on: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list, max_length=100
+    )
+    """Reasons after which it is not tried again, such as `assertion_failed`; beside those that come out the same anyway
+    (`docs/reference/reasons.md`)."""
 
 
 class ArtifactRule(PlanPart):
@@ -142,9 +148,7 @@ class Step(PlanPart):
     limits: StepLimits | None = None
     """For its processes; None: the executor's own."""
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
-    reports: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
-        default_factory=list, max_length=20
-    )
+    reports: list[ReportPath] = Field(default_factory=list, max_length=20)
     """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted."""
     requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
     """Labels that the executor must have, such as `browser`. The run goes to one that has those of all its steps."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from shared.plans.apps import AppReference
-from shared.plans.plan import Labels, Name, PlanPart
+from shared.plans.plan import Concurrency, Labels, Name, PlanPart, Seconds
 
 MAX_CATCH_UP_SECONDS = 7 * 24 * 3600.0
 MAX_PLAN_BYTES = 256 * 1024
@@ -35,6 +35,10 @@ class ScheduleBody(PlanPart):
     labels: Labels = Field(default_factory=dict, max_length=63)
     """Of every run; `schedule` is added."""
     priority: int = Field(0, ge=-100, le=100, strict=True)
+    queue_timeout_seconds: Seconds | None = None
+    """Of every run, in place of the plan's."""
+    concurrency: Concurrency | None = None
+    """Of every run, in place of the plan's."""
 
     @model_validator(mode="after")
     def _one_of(self) -> "ScheduleBody":

@@ -25,6 +25,7 @@ from shared.plans.json_values import (
 from shared.plans.mistakes import MAX_ERRORS
 from shared.plans.plan import Plan, RunSubmission
 from shared.plans.queueing import check_concurrency
+from shared.plans.retry_rules import check_retries
 from shared.plans.rows import TAGS, check_rows
 from shared.plans.rules import (
     check_conditions,
@@ -118,6 +119,7 @@ def check_plan(
     errors += check_concurrency(plan.concurrency, f"{prefix}concurrency", plan, inputs)
     errors += check_sources(plan, prefix)
     errors += check_encrypted_fields(plan, prefix)
+    errors += check_retries(plan, prefix)
     if "${{" in text and not broken_graph:
         errors += check_references(plan, prefix, order, inputs=inputs, row=row)
     if not broken_graph:

@@ -140,6 +140,10 @@ class ExecutionView(ExecutionSummary, LaneSet):
     """What the plan's sources were at the start: the commit of each branch, the hash of each archive."""
     cancel: dict[str, Any] | None = None
     """Somebody wants it to end: `{by, reason, at}`."""
+    concurrency: dict[str, Any] | None = None
+    """The concurrency key of the submission, in place of the plan's."""
+    queue_timeout_seconds: float | None = None
+    """Of the submission, in place of the plan's."""
     epoch: int = 0
     sequence: int = 0
     recoveries: int = 0

@@ -27,6 +27,8 @@ class QueuedView(View):
     blocked_on: str | None = None
     start_by: Moment | None = None
     wake_at: Moment | None = None
+    wake_keys: list[str] = Field(default_factory=list)
+    """What it waits for; a run without keys sleeps until `wake_at`."""
     created_at: Moment
 
 

@@ -41,6 +41,8 @@ class ScheduleView(ScheduleHead):
     inputs: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     priority: int = 0
+    queue_timeout_seconds: float | None = None
+    concurrency: dict[str, Any] | None = None
     created_at: Moment
     created_by: str
     updated_at: Moment

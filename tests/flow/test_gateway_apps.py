@@ -2,10 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 
+from services.executor.repository import COLLECTIONS as EXECUTOR
+from services.gateway.app_statistics import Span
+from services.gateway.repository.app_statistics import pipeline
+from shared.ids import new_id
+from shared.mongo.indexes import apply
 from tests.builders.gateway import OTHER, RecordingSender, running
 from tests.conftest import mongo_settings_of
 
@@ -147,6 +153,22 @@ async def test_a_run_is_started_by_name(gateway):
     assert event["plan"]["steps"][0]["input"] == {"whom": "${{ inputs.whom }}"}
 
 
+async def test_a_run_by_name_is_let_in_as_its_caller_says(gateway):
+    key = {"key": "db-${{ inputs.whom }}", "on_conflict": "queue"}
+    await post(gateway, "/v1/apps/greeting/versions", a_version(concurrency=key))
+    own = {"concurrency": {"key": "own"}, "queue_timeout_seconds": 60.0, "priority": 5}
+    body = {"app": {"name": "greeting"}, "inputs": {"whom": "world"}}
+    for more in ({}, own):
+        await post(gateway, "/v1/executions", body | more, status=202)
+    async with asyncio.timeout(10):
+        while len(gateway.sender.sent) < 2:
+            await asyncio.sleep(0.01)
+    plain, special = [json.loads(one[2]) for one in gateway.sender.sent]
+    assert plain["plan"]["concurrency"] == key
+    assert {"concurrency", "queue_timeout_seconds"}.isdisjoint(plain)
+    assert {name: special[name] for name in own} == own
+
+
 async def test_the_key_belongs_to_what_the_caller_wrote(gateway):
     """Another version is active meanwhile: who asks again gets the run that was started."""
     await post(gateway, "/v1/apps/greeting/versions", a_version())
@@ -165,6 +187,8 @@ CANNOT_START = [
     ({"app": {"name": "greeting"}, "inputs": {"whom": "x", "y": 1}}, 422, "no input 'y'"),
     ({"app": {"name": "greeting"}, "plan": {}}, 422, "exactly one of"),
     ({"app": "greeting"}, 422, "app"),
+    ({"app": {"name": "greeting"}, "concurrency": {"key": ""}}, 422, "concurrency.key"),
+    ({"app": {"name": "greeting"}, "queue_timeout_seconds": 0}, 422, "queue_timeout_seconds"),
     ({"app": {"name": "greeting"}, "inputs": {"whom": "x"}, "speed": 1}, 422, "speed"),
 ]
 
@@ -277,6 +301,93 @@ async def test_runs_are_listed_by_app(gateway):
     for wanted, ids in (("a", {"r0", "r1"}), ("a/x", {"r1"}), ("b", {"r2"}), ("c", set())):
         found = await get(gateway, "/v1/executions", params={"app": wanted})
         assert {one["execution_id"] for one in found["items"]} == ids
+
+
+async def counted(gateway, *runs, tenant="demo", days=1):
+    """Runs of apps: `(app, sub_app, status, duration_ms)`."""
+    stamp = (await gateway.database.command("hello"))["localTime"] - timedelta(days=days)
+    await gateway.database.executions.insert_many(
+        {
+            "_id": new_id(),
+            "tenant": tenant,
+            "app_name": app,
+            "sub_app_name": sub,
+            "status": status,
+            "duration_ms": took,
+            "created_at": stamp,
+        }
+        for app, sub, status, took in runs
+    )
+
+
+PATH = "/v1/apps/statistics"
+
+
+async def test_how_runs_of_apps_came_out_by_both_rates(gateway):
+    a = [("a", None, "completed", 100)] * 3 + [("a", None, "failed", 300)]
+    a += [("a", None, "cancelled", None), ("a", None, "running", None), ("a", None, "queued", None)]
+    await counted(gateway, *a, ("a", "x", "timed_out", 50), ("b", None, "waiting", None))
+    await counted(gateway, ("a", None, "failed", 1), days=40)
+    await counted(gateway, ("a", None, "failed", 1), tenant="acme")
+    await counted(gateway, (None, None, "completed", 1))
+    told = await get(gateway, PATH)
+    found = {(one["app_name"], one["sub_app_name"]): one for one in told["items"]}
+    assert list(found) == [("a", None), ("a", "x"), ("b", None)]
+    whole = found["a", None]
+    counts = ("total", "completed", "failed", "timed_out", "cancelled", "unfinished")
+    assert [whole[name] for name in counts] == [7, 3, 1, 0, 1, 2]
+    assert (whole["success_rate"], whole["pass_rate"]) == (pytest.approx(3 / 7), 0.75)
+    assert whole["avg_duration_ms"] == 150
+    assert (found["a", "x"]["success_rate"], found["a", "x"]["pass_rate"]) == (0, 0)
+    nothing = found["b", None]
+    assert (nothing["success_rate"], nothing["pass_rate"], nothing["avg_duration_ms"]) == (
+        0,
+        None,
+        None,
+    )
+
+
+async def test_statistics_are_of_one_app_and_of_some_time(gateway):
+    run = ("a", None, "completed", 1)
+    await counted(gateway, run, ("a", "x", "failed", 1), ("b", None, "failed", 1))
+    await counted(gateway, run, run, days=100)
+    for app, names in (("a", [None, "x"]), ("a/x", ["x"]), ("c", [])):
+        found = (await get(gateway, PATH, params={"app": app}))["items"]
+        assert [one["sub_app_name"] for one in found] == names
+    long_ago = datetime.now(UTC) - timedelta(days=110)
+    params = {"app": "a", "created_after": long_ago.isoformat()}
+    assert (await get(gateway, PATH, params=params))["items"][0]["total"] == 3
+    params["created_before"] = (long_ago + timedelta(days=20)).isoformat()
+    assert (await get(gateway, PATH, params=params))["items"][0]["total"] == 2
+    assert (await get(gateway, PATH, headers=OTHER))["items"] == []
+
+
+async def test_statistics_over_a_stretch_that_cannot_be_are_refused(gateway):
+    for since, until in (
+        ("2024-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2020-01-01T00:00:00Z", None),
+    ):
+        params = {"created_after": since} | ({"created_before": until} if until else {})
+        refused = await get(gateway, PATH, params=params, status=422)
+        assert refused["errors"][0]["field"] == "created_after"
+    for edge in ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"):
+        assert (await get(gateway, PATH, params={"created_before": edge}))["items"] == []
+    taken = await post(gateway, "/v1/apps/statistics/versions", a_version(), status=422)
+    assert taken["errors"][0]["field"] == "app"
+
+
+async def test_runs_are_counted_without_reading_them(gateway):
+    indexes = [spec for spec in EXECUTOR if spec.name == "executions"]
+    await apply(gateway.database, indexes)
+    await counted(gateway, *[("a", None, "completed", 1)] * 50)
+    now = datetime.now(UTC)
+    stages = pipeline("demo", Span(now - timedelta(days=2), now), app=None, limit=10)
+    command = {"aggregate": "executions", "pipeline": stages, "cursor": {}}
+    plan = await gateway.database.command("explain", command, verbosity="executionStats")
+    first = plan["stages"][0]["$cursor"] if "stages" in plan else plan
+    assert first["executionStats"]["totalDocsExamined"] == 0
+    assert first["executionStats"]["totalKeysExamined"] <= 52
 
 
 async def test_seeding_twice_changes_nothing(gateway):

@@ -4,9 +4,13 @@ import json
 
 import pytest
 
+from services.executor.documents import new_run
+from services.gateway import lane_steps
 from shared.ids import new_id
 from shared.plans.rows import lane_run
+from shared.work.holding import slot_of
 from tests.builders.gateway import OTHER, RecordingSender, eventually, running
+from tests.builders.runs import a_run_requested
 from tests.flow.test_gateway_reading import an_execution, store
 
 STEPS = [
@@ -133,8 +137,41 @@ async def test_a_rerun_asks_for_what_failed_and_names_what_it_takes_over(gateway
     assert (event["inputs"], event["metadata"]["mine"]) == ({"n": 2}, 1)
     there = (await gateway.client.get(answer.headers["location"])).json()
     assert (there["status"], there["rerun_of"], there["family_id"]) == ("queued", run, run)
-    audits = gateway.database.audit_logs  # written in the background
-    await eventually(lambda: audits.find_one({"action": "execution.rerun"}))
+    audit_logs = gateway.database.audit_logs
+    await eventually(lambda: audit_logs.find_one({"action": "execution.rerun"}))
+
+
+async def test_a_rerun_is_let_in_as_the_run_was_and_belongs_to_its_app(gateway):
+    """The run as the executor stores it: what the submission said in place of the plan stands in the document."""
+    sub_app = {"sub_app_id": 1, "sub_app_name": "till"}
+    app = {"app_id": 2, "app_name": "shop", **sub_app, "app_version": "1.4"}
+    admission = {"concurrency": {"key": "db", "limit": 2}, "queue_timeout_seconds": 600.0}
+    request = a_run_requested(PLAN, tenant="demo", app=app, **admission)
+    item = new_run(request, PLAN)
+    document = item.fields | {"_id": item.id, "tenant": "demo", "status": "failed"}
+    await store(gateway, "executions", an_execution(**document))
+    path = f"/v1/executions/{item.id}/rerun"
+    answer = await gateway.client.post(path, json={"from": "start"})
+    assert answer.status_code == 202, answer.text
+    again = answer.json()["execution_id"]
+    event = json.loads((await gateway.database.accepted_events.find_one({"_id": again}))["body"])
+    assert event["app"] == app
+    assert {name: event[name] for name in admission} == admission
+    shown = (await gateway.client.get(f"/v1/executions/{again}")).json()
+    assert (shown["app_name"], shown["concurrency"]) == ("shop", admission["concurrency"])
+    plain = await an_ended_run(gateway)
+    again = (await gateway.client.post(f"/v1/executions/{plain}/rerun")).json()["execution_id"]
+    event = json.loads((await gateway.database.accepted_events.find_one({"_id": again}))["body"])
+    assert {"app", *admission}.isdisjoint(event)
+
+
+async def test_a_rerun_may_be_refused_by_the_key_that_its_submission_named(gateway):
+    refuse = {"key": "db", "limit": 1, "on_conflict": "refuse"}
+    run = await an_ended_run(gateway, concurrency=refuse)
+    slot = {"_id": slot_of("demo", "db"), "key": "db", "limit": 1, "holders": [{"execution": "x"}]}
+    await store(gateway, "slots", slot)
+    answer = await gateway.client.post(f"/v1/executions/{run}/rerun")
+    assert (answer.status_code, answer.json()["code"]) == (409, "concurrency_key_busy")
 
 
 WRONG = [
@@ -195,6 +232,55 @@ async def test_the_plan_as_a_graph(gateway):
     queued = (await gateway.submit({"plan": PLAN})).json()["execution_id"]
     graph = (await gateway.client.get(f"/v1/executions/{queued}/plan")).json()
     assert {node["status"] for node in graph["nodes"]} == {"pending"}
+
+
+def steps_of_lane(run, lane, status, *states):
+    """A lane and how its two steps stand."""
+    id_ = new_id()
+    document = an_execution(
+        _id=id_, status=status, parent_id=run, parent_step=1, lane=lane, lane_total=6
+    )
+    return document, [a_state(id_, n, state) for n, state in enumerate(states, start=1)]
+
+
+async def test_the_graph_of_a_plan_with_rows_counts_lanes_at_each_step(gateway, monkeypatch):
+    """Six rows: the lanes of five have been started. As many pages as it takes, and nothing of other tenants."""
+    monkeypatch.setattr(lane_steps, "LANES_AT_ONCE", 2)
+    plan = {**PLAN, "data": [{"n": n} for n in range(6)]}
+    parent = an_execution(status="running", plan=plan)
+    (run,) = await store(gateway, "executions", parent)
+    at_step = {"_id": f"{run}/1", "execution_id": run, "tenant": "demo", "step_id": 1}
+    await store(gateway, "execution_steps", {**at_step, "step_name": "lanes", "status": "running"})
+    path = f"/v1/executions/{run}/plan"
+    graph = (await gateway.client.get(path)).json()
+    assert [node["status"] for node in graph["nodes"]] == ["pending", "pending"]
+
+    lanes = [
+        steps_of_lane(run, 1, "completed", "completed", "completed"),
+        steps_of_lane(run, 2, "completed", "completed", "completed"),
+        steps_of_lane(run, 3, "failed", "completed", "failed"),
+        steps_of_lane(run, 4, "cancelled", "running", "pending"),
+        steps_of_lane(run, 5, "running", "running", "pending"),
+    ]
+    for document, states in lanes:
+        await store(gateway, "executions", document)
+        await store(gateway, "execution_steps", *states)
+    a, b = (await gateway.client.get(path)).json()["nodes"]
+    assert a["lanes"] == {"completed": 3, "cancelled": 1, "running": 1, "pending": 1}
+    assert b["lanes"] == {"completed": 2, "failed": 1, "skipped": 1, "pending": 2}
+    assert (a["status"], b["status"]) == ("running", "running")
+
+    executions, steps = gateway.database.executions, gateway.database.execution_steps
+    await executions.update_one({"_id": lanes[4][0]["_id"]}, {"$set": {"status": "completed"}})
+    await steps.update_many({"execution_id": lanes[4][0]["_id"]}, {"$set": {"status": "completed"}})
+    await executions.update_one({"_id": run}, {"$set": {"status": "failed"}})
+    a, b = (await gateway.client.get(path)).json()["nodes"]
+    assert (a["lanes"]["skipped"], a["status"]) == (1, "cancelled")
+    assert (b["lanes"], b["status"]) == ({"completed": 3, "failed": 1, "skipped": 2}, "failed")
+    drawn = (await gateway.client.get(path, params={"format": "mermaid"})).text
+    assert 's2["b<br/>3 completed, 1 failed, 2 skipped"]' in drawn
+    assert "class s2 failed" in drawn
+    assert (await gateway.client.get(path, headers=OTHER)).status_code == 404
 
 
 async def test_a_family_is_told_from_any_of_its_runs(gateway):

@@ -89,20 +89,26 @@ async def test_every_waiting_run_says_why_and_where(gateway, work):
     assert (await read(gateway, "/v1/queue", headers=OTHER))["items"] == []
 
 
-async def test_a_run_that_waits_for_something_outside_says_until_when(gateway):
-    wake = datetime(2026, 6, 1, tzinfo=UTC)
-    await gateway.database.executions.insert_many(
-        [
-            {"_id": name, "tenant": "demo", "status": "waiting", "rank": n, "wake_at": at,
-             "created_at": wake}
-            for n, (name, at) in enumerate((("timer", wake), ("approval", None)))
-        ]
-    )  # fmt: skip
+WAITS = [
+    (("approval/{id}/1/1.1",), "waits for an approval"),
+    (("event/stock", "children/{id}/2"), "waits for the event 'stock', its lanes or sub-plan"),
+    (("seven_ps/77",), "waits for job 77 of 7PS"),
+    (("virtuoso/001/88715",), "waits for execution 88715 of Virtuoso"),
+]
+
+
+async def test_a_run_that_was_put_aside_says_what_it_waits_for_or_until_when(gateway, work):
+    """Every run that waits has a time at which it looks again; only the one without keys waits for that time."""
+    look = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    told = {}
+    for keys, reason in [*WAITS, ((), f"not before {look.isoformat()}")]:
+        (id_,) = await queue(work, (a_plan(), {}))
+        (claim,) = await work.claim(1)
+        named = [key.format(id=id_) for key in keys]
+        assert await work.wait(claim, wake_at=look, wake_keys=named) == "waiting"
+        told[id_] = ("waiting" if keys else "not_before", reason)
     items = (await read(gateway, "/v1/queue"))["items"]
-    assert [one["reason"] for one in items] == [
-        "not before 2026-06-01T00:00:00+00:00",
-        "waits for something outside",
-    ]
+    assert {one["execution_id"]: (one["code"], one["reason"]) for one in items} == told
 
 
 async def test_without_workers_and_with_paused_ones(gateway, work):

@@ -83,6 +83,18 @@ async def test_the_very_same_again_is_no_other_schedule(gateway):
     assert len((await ask(gateway, "GET", PATH))["items"]) == 1
 
 
+async def test_a_schedule_says_how_its_runs_are_let_in(gateway):
+    how = {"concurrency": {"key": "db", "limit": 1, "on_conflict": "replace"}}
+    how |= {"queue_timeout_seconds": 60.0}
+    made = (await create(gateway, **how))["schedule"]
+    assert {name: made[name] for name in how} == how
+    wrong = {"concurrency": {"key": "${{ secrets.x }}"}}
+    refused = await ask(gateway, "PATCH", f"{PATH}/nightly", wrong, 422)
+    assert refused["errors"][0]["field"] == "concurrency.key"
+    less = await ask(gateway, "PATCH", f"{PATH}/nightly", {"concurrency": None})
+    assert less["schedule"]["concurrency"] is None
+
+
 async def test_a_schedule_is_changed_in_parts(gateway):
     first = (await create(gateway))["schedule"]
     same = await ask(gateway, "PATCH", f"{PATH}/nightly", {"overlap": "skip"})

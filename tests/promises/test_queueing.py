@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -46,7 +47,9 @@ def started(it, id_):
 
 
 def test_ten_thousand_of_one_tenant_do_not_keep_another_waiting(cadenza):
-    """The one starts within a second, while the others are being worked off."""
+    """The one starts within a second, while the others are being worked off; on a machine that others use as well most
+    of the time, and never much later: with a fair share its turn comes long before the thousands.
+    """
     cadenza.service("gateway")
     queued_directly(cadenza, a_plan(shell("sleep 0.1")), MANY, tenant="acme")
     cadenza.service("executor", EXECUTOR__RUN_SLOTS="6")
@@ -55,7 +58,7 @@ def test_ten_thousand_of_one_tenant_do_not_keep_another_waiting(cadenza):
         lambda: executions.count_documents({"status": "completed"}) > 20, what="work to go on"
     )
     waited = []
-    for _ in range(3):
+    for _ in range(5):
         with cadenza.client("other-key") as client:
             body = {"plan": a_plan()}
             id_ = client.post("/v1/executions", json=body).json()["execution_id"]
@@ -64,7 +67,8 @@ def test_ten_thousand_of_one_tenant_do_not_keep_another_waiting(cadenza):
         waited.append((document["started_at"] - document["accepted_at"]).total_seconds())
     assert executions.count_documents({"status": "queued", "tenant": "acme"}) > MANY / 2
     print(f"waited {waited}")
-    assert min(waited) < 1, waited
+    assert median(waited) < 1, waited
+    assert max(waited) < 5, waited
 
 
 def overlaps(record):

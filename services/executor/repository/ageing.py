@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from services.executor.repository.borrowing import held_by_others
+from services.executor.repository.borrowing import held_by_others, shared_plans
 from services.executor.repository.collections import (
     ARTIFACTS,
     CASES,
@@ -44,11 +44,15 @@ class MongoRecords:
             found = [document async for document in cursor.sort("_id", 1).limit(limit)]
             artifacts = await self._artifacts_of([document["_id"] for document in found])
             held = await held_by_others(self._database, artifacts)
+            plans = {d["_id"]: d["stored_plan"]["uri"] for d in found if d.get("stored_plan")}
+            going = {id_: uri for id_, uri in plans.items() if id_ not in held}
+            shared = await shared_plans(self._database, going)
+        held |= shared.held
         if found and len(held) == len(found):
             return await self.runs_before(moment, after=found[-1]["_id"], limit=limit)
-        plans = {d["_id"]: [d["stored_plan"]["uri"]] for d in found if d.get("stored_plan")}
+        own = {id_: [uri] for id_, uri in plans.items() if id_ not in shared.left}
         ids = [document["_id"] for document in found if document["_id"] not in held]
-        return [Run(id_, artifacts[id_] + plans.get(id_, [])) for id_ in ids]
+        return [Run(id_, artifacts[id_] + own.get(id_, [])) for id_ in ids]
 
     async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **_ENDED}

@@ -44,6 +44,14 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
                 [("tenant", 1), ("app_name", 1), ("created_at", -1)],
                 partial={"app_name": {"$gt": ""}},
             ),
+            Index(
+                [
+                    *(("tenant", 1), ("app_name", 1), ("sub_app_name", 1), ("created_at", 1)),
+                    *(("status", 1), ("duration_ms", 1)),
+                ],
+                partial={"app_name": {"$gt": ""}},
+                name="app_statistics",
+            ),
             Index([("parent_id", 1), ("lane", 1)], partial={"parent_id": {"$gt": ""}}),
             Index(
                 [("parent_id", 1), ("status", 1), ("lane", 1)],
@@ -66,6 +74,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index([("keep", 1), ("_id", 1)], partial={"keep": True}, name="kept"),
             Index([("schedule_id", 1), ("due_at", -1)], partial={"schedule_id": {"$gt": ""}}),
             Index([("family_id", 1)], partial={"family_id": {"$gt": ""}}),
+            Index(
+                [("stored_plan.uri", 1), ("_id", 1)],
+                partial={"stored_plan.uri": {"$gt": ""}},
+                name="stored_plan",
+            ),
         ),
     ),
     CollectionSpec(

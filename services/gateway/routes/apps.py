@@ -1,16 +1,19 @@
 """`/v1/apps`: what is kept under a name and a version, and started by it."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime
 
 from services.gateway.app_seeds import built_in
-from services.gateway.apps import Apps
+from services.gateway.app_statistics import AppStatistics
+from services.gateway.apps import STATISTICS, Apps
 from services.gateway.bodies import read_json
-from services.gateway.routes.answers import Listing, json_body, requester
-from services.gateway.routes.parameters import Cursor, Limit
+from services.gateway.routes.answers import Answer, Listing, json_body, requester
+from services.gateway.routes.parameters import Cursor, Limit, Moment
 from shared.plans.apps import AppReference, AppVersion
 from shared.plans.validation import parsed
 from shared.views.apps import AppSummary, AppView
@@ -41,9 +44,39 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def build_router(apps: Apps) -> APIRouter:
+class AppResult(Answer):
+    """How the runs of one app, or sub-app, came out."""
+
+    app_name: str
+    sub_app_name: str | None = None
+    total: int
+    completed: int
+    failed: int
+    timed_out: int
+    cancelled: int
+    unfinished: int
+    """Queued, running or waiting."""
+    success_rate: float
+    """Completed runs of all runs, those that go on or were cancelled included: from 0 to 1."""
+    pass_rate: float | None = None
+    """Completed runs of those that completed, failed or timed out; null while there are none."""
+    avg_duration_ms: float | None = None
+    """Of runs that ended."""
+
+
+class AppResults(Answer):
+    """Runs of apps that were created from `created_after` on and before `created_before`."""
+
+    created_after: AwareDatetime
+    created_before: AwareDatetime
+    items: list[AppResult]
+    """By name; at most 1,000."""
+
+
+def build_router(apps: Apps, statistics: AppStatistics) -> APIRouter:
     """Routes over the use cases of apps; an app is `{app}` or `{app}/{sub_app}`."""
     router = APIRouter(prefix="/v1/apps", tags=["apps"])
+    _add_statistics(router, statistics)  # before `/{app}`
 
     @router.get("", summary="The active version of every app")
     async def list_apps(
@@ -60,6 +93,27 @@ def build_router(apps: Apps) -> APIRouter:
         _add_reading(router, apps, prefix, place)
         _add_writing(router, apps, prefix, place)
     return router
+
+
+def _add_statistics(router: APIRouter, statistics: AppStatistics) -> None:
+    @router.get(f"/{STATISTICS}", summary="How runs of apps came out")
+    async def count(
+        caller: Caller,
+        app: Annotated[
+            str | None, Query(max_length=257, description="`app` or `app/sub-app`; else all.")
+        ] = None,
+        created_after: Moment | None = None,
+        created_before: Moment | None = None,
+    ) -> AppResults:
+        """Of the last 30 days, or of another stretch of up to 366 days. Runs that were started as sub-plans count."""
+        span, found = await statistics.of(
+            caller.tenant, since=created_after, until=created_before, app=app
+        )
+        items = [
+            AppResult(**asdict(one), success_rate=one.success_rate, pass_rate=one.pass_rate)
+            for one in found
+        ]
+        return AppResults(created_after=span.since, created_before=span.until, items=items)
 
 
 def _app(app: NAME) -> AppReference:

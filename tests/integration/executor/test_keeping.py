@@ -27,12 +27,14 @@ class Kept:
     def __init__(self, database, folder):
         self.database = database
         self.objects = LocalStore(folder)
-        runs = MongoKeptRuns(database, clock=SystemClock())
-        self.keeping = Keeping(runs, self.objects, interval=3600)
+        self.runs = MongoKeptRuns(database, clock=SystemClock())
+        self.keeping = Keeping(self.runs, self.objects, interval=3600)
 
-    async def run(self, *, status="completed", samples=3, tenant="acme"):
+    async def run(self, *, status="completed", samples=3, tenant="acme", parent=None):
         id_ = new_id()
-        await self.database.executions.insert_one({"_id": id_, "tenant": tenant, "status": status})
+        await self.database.executions.insert_one(
+            {"_id": id_, "tenant": tenant, "status": status, "parent_id": parent}
+        )
         if samples:
             await self.database.execution_metrics.insert_many(
                 {
@@ -43,6 +45,15 @@ class Kept:
                 for n in range(samples)
             )
         return id_
+
+    async def family(self, *, tenant="acme", status="completed"):
+        """A run with two lanes, the second of which has a sub-plan."""
+        root = await self.run(status=status, tenant=tenant)
+        lanes = [await self.run(parent=root, tenant=tenant) for _ in range(2)]
+        return [root, *lanes, await self.run(parent=lanes[1], tenant=tenant)]
+
+    async def marked(self):
+        return set(await self.database.executions.distinct("_id", {"keep": True}))
 
     async def artifacts(self, id_):
         found = await self.database.execution_artifacts.find({"execution_id": id_}).to_list()
@@ -102,6 +113,66 @@ async def test_a_released_run_is_left_alone_no_longer(it):
     assert await it.keeping.mark(id_, tenant="acme", keep=False) == "released"
     assert await it.keeping.copy_all() == 0
     assert await it.database.executions.count_documents({"keep": True}) == 0
+
+
+async def test_a_run_is_kept_and_released_with_its_lanes_and_sub_plans(it):
+    family, others = await it.family(), await it.family()
+    await it.run(parent=family[0], tenant="other")
+    assert await it.keeping.mark(family[0], tenant="acme", keep=True) == "kept"
+    assert await it.marked() == set(family)
+    assert await it.keeping.copy_all() == 4
+    assert [len(await it.artifacts(one)) for one in family] == [1, 1, 1, 1]
+    assert await it.keeping.mark(others[2], tenant="acme", keep=True) == "kept"
+    assert await it.marked() == {*family, *others[2:]}, "of a lane: what is below it"
+    assert await it.keeping.mark(family[0], tenant="acme", keep=False) == "released"
+    assert await it.marked() == set(others[2:])
+
+
+async def test_children_that_begin_after_the_request_are_kept_too(it):
+    root, *_ = family = await it.family(status="running")
+    await it.keeping.mark(root, tenant="acme", keep=True)
+    late = await it.run(parent=family[1])
+    assert await it.keeping.copy_all() == 4, "the parent goes on"
+    assert await it.marked() == {*family, late}
+    latest = await it.run(parent=root)
+    await it.database.executions.update_one({"_id": root}, {"$set": {"status": "completed"}})
+    assert await it.keeping.copy_all() == 2
+    assert await it.marked() == {*family, late, latest}
+
+
+async def test_a_release_in_the_middle_of_marking_wins(it, monkeypatch):
+    family = await it.family()
+    mark_below, asked = it.runs.mark_below, []
+
+    async def slowly(level, **options):
+        asked.append(level)
+        if len(asked) == 2:  # between the first level and the next
+            assert await it.keeping.mark(family[0], tenant="acme", keep=False) == "released"
+        return await mark_below(level, **options)
+
+    monkeypatch.setattr(it.runs, "mark_below", slowly)
+    await it.keeping.mark(family[0], tenant="acme", keep=True)
+    assert len(asked) > 2
+    assert await it.marked() == set()
+
+
+@pytest.mark.breaks
+async def test_killed_between_the_run_and_its_lanes_they_are_marked_at_the_next_look(
+    it, monkeypatch
+):
+    family = await it.family()
+
+    def stop_at(name):
+        if name == "keep.after_mark":
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping.crash, "point", stop_at)
+        with pytest.raises(Killed):
+            await it.keeping.mark(family[0], tenant="acme", keep=True)
+    assert await it.marked() == {family[0]}
+    assert await it.keeping.copy_all() == 4
+    assert await it.marked() == set(family)
 
 
 @pytest.mark.breaks

@@ -218,3 +218,29 @@ async def test_bytes_that_a_rerun_took_over_stay_as_long_as_it_refers_to_them(ar
     await steps.update_one({"_id": f"{young}/1"}, {"$set": {"output_uri": None}})
     await archive.retention.sweep()
     assert await archive.left(old) == set()
+
+
+async def test_a_plan_that_lanes_share_goes_with_the_last_of_them(archive, monkeypatch):
+    """Whatever goes first, and in however many batches: no lane loses the plan, and no plan is left behind."""
+    monkeypatch.setattr(retention, "BATCH", 2)
+    executions = archive.database.executions
+
+    async def lanes(*days):
+        plan = await archive.objects.put(f"acme/executions/parent/{days}.json", b"{}")
+        return plan.key, [await archive.run(n, stored_plan={"uri": plan.uri}) for n in days]
+
+    async def plans():
+        return {info.key async for info in archive.objects.list("acme/executions/parent")}
+
+    young_key, young = await lanes(400, 399, 10)
+    kept_key, kept = await lanes(400, 399, 398, 397)
+    await lanes(400, 399, 398, 397, 396)
+    await executions.update_one({"_id": kept[1]}, {"$set": {"keep": True}})
+    await archive.retention.sweep()
+    assert await executions.distinct("_id") == sorted([young[2], kept[1], kept[3]])
+    assert await plans() == {young_key, kept_key}
+    assert set((await archive.retention.sweep()).values()) == {0}, "nothing more to do"
+    await executions.update_one({"_id": kept[1]}, {"$set": {"keep": False}})
+    await archive.retention.sweep()
+    assert await executions.distinct("_id") == [young[2]]
+    assert await plans() == {young_key}

@@ -105,13 +105,16 @@ async def it(mongo_database):
 
 
 async def test_a_turn_becomes_one_run_with_everything_the_schedule_says(it):
-    view = await it.schedule(labels={"team": "qa"}, priority=7, plan=a_plan(name="tidy"))
+    how = {"concurrency": {"key": "db", "limit": 2}, "queue_timeout_seconds": 60}
+    view = await it.schedule(labels={"team": "qa"}, priority=7, plan=a_plan(name="tidy"), **how)
     assert await it.look(START + timedelta(seconds=30)) == 0
     assert await it.look(START + MINUTE) == 1
     (run,) = await it.runs()
     assert run["status"] == "queued"
     assert (run["name"], run["priority"], run["user_id"]) == ("tidy", 7, "ann")
     assert run["labels"] == {"team": "qa", "schedule": "nightly"}
+    assert (run["hold"]["key"], run["hold"]["limit"]) == ("db", 2)
+    assert run["start_by"] == run["accepted_at"] + timedelta(seconds=60)
     assert run["metadata"]["schedule_id"] == view.schedule_id
     assert run["_id"][14] == "7", "retention goes by the time in the id"
     assert await it.database.execution_steps.count_documents({"execution_id": run["_id"]}) == 1

@@ -215,6 +215,22 @@ async def run_kept(database: Any, direct: Any) -> Case:
     return Case(updates("executions"), mark, facts, True)
 
 
+async def children_of_a_kept_run_marked(database: Any, direct: Any) -> Case:
+    await _kept(direct, keep=True)
+    for number in range(2):
+        child = {"_id": f"r/{number}", "tenant": "demo", "parent_id": "r", "status": "completed"}
+        await direct.executions.insert_one(child)
+    runs = MongoKeptRuns(database, clock=SystemClock())
+
+    async def mark() -> None:
+        assert len(await runs.mark_below(["r"], tenant="demo", keep=True)) == 2
+
+    async def facts() -> Facts:
+        return await direct.executions.count_documents({"keep": True})
+
+    return Case(updates("executions"), mark, facts, 3)
+
+
 async def metrics_of_a_kept_run_noted(database: Any, direct: Any) -> Case:
     await _kept(direct, keep=True)
     runs = MongoKeptRuns(database, clock=SystemClock())
@@ -286,6 +302,7 @@ RECORDS = {
     turns_forgotten: (f"{_TIMETABLE}.forget",),
     history_stored: (f"{_ARCHIVE}.store", f"{_ARCHIVE}.move", f"{_ARCHIVE}.mirror"),
     run_kept: (f"{_KEPT}.mark",),
+    children_of_a_kept_run_marked: (f"{_KEPT}.mark_below",),
     metrics_of_a_kept_run_noted: (f"{_KEPT}.copied",),
     version_activated: (f"{_APPS}.activate",),
 }

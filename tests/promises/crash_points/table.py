@@ -143,6 +143,7 @@ ELSEWHERE = {
     "retention.after_bytes": "tests/integration/executor/test_retention.py",
     "retention.after_children": "tests/integration/executor/test_retention.py",
     "history.after_store": "tests/integration/executor/test_history.py",
+    "keep.after_mark": "tests/integration/executor/test_keeping.py",
     "keep.after_bytes": "tests/integration/executor/test_keeping.py",
     **dict.fromkeys(
         (

@@ -86,6 +86,21 @@ def test_run_sends_the_plan_with_its_script_inputs_and_labels(gateway, plan, cap
     assert command == {"type": "script", "interpreter": "python", "source": "print(1)\n"}
 
 
+def test_run_says_how_it_is_let_in(gateway, plan):
+    play(gateway)
+    key = ["--concurrency-key", "db", "--concurrency-limit", "2", "--on-conflict", "refuse"]
+    more = ["--queue-timeout", "30", "--metadata", "build=77", "-m", "by=me=you"]
+    assert run(["run", str(plan), *key, *more]) == PASSED
+    body = json.loads(gateway.requests[0][-1])
+    assert body["concurrency"] == {"key": "db", "limit": 2, "on_conflict": "refuse"}
+    assert body["queue_timeout_seconds"] == 30
+    assert body["metadata"] == {"build": "77", "by": "me=you"}
+    assert run(["run", str(plan)]) == PASSED
+    assert {"concurrency", "queue_timeout_seconds"}.isdisjoint(json.loads(gateway.requests[-1][-1]))
+    for wrong in (["--on-conflict", "refuse"], ["-m", "x"], ["--concurrency-limit", "0"]):
+        assert run(["run", str(plan), *wrong]) == USAGE
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [("completed", PASSED), ("failed", FAILED), ("timed_out", FAILED), ("cancelled", FAILED)],
@@ -331,6 +346,7 @@ def test_plan_shows_a_file_or_an_execution(gateway, plan, tmp_path, capsys):
     assert capsys.readouterr().out == 'flowchart TD\n  s1["one"]\n'
     node = {"step_id": 1, "name": "one", "type": "noop", "status": "failed", "reason": "timeout"}
     later = {"step_id": 2, "name": "two", "type": "noop", "status": "skipped", "when": "inputs.x"}
+    later |= {"lanes": {"skipped": 2, "completed": 5}}
     edges = [{"from": "one", "to": "two", "kind": "fallback"}]
     graph = {"name": "p", "strategy": "serial", "nodes": [node, later], "edges": edges}
     gateway.answers[f"GET /v1/executions/{RUN}/plan"] = (200, graph)
@@ -338,6 +354,7 @@ def test_plan_shows_a_file_or_an_execution(gateway, plan, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "timeout" in out
     assert "if one fails" in out
+    assert "5 completed, 2 skipped" in out
     assert run(["plan", RUN, "--json"]) == PASSED
     assert json.loads(capsys.readouterr().out)["edges"] == edges
     assert run(["plan", str(tmp_path / "none.yaml")]) == USAGE

@@ -71,9 +71,30 @@ def test_apps(gateway, tmp_path, capsys):
     body = {"version": "1.0.0", "configuration": {"steps": []}, "activate": False}
     assert ("POST", f"{one}/versions", body) in asked(gateway)
     app = {"name": "checks", "sub_app": "nightly", "version": "1.0.0"}
-    submitted = {"app": app, "inputs": {"x": 3}, "labels": {}}
+    submitted = {"app": app, "inputs": {"x": 3}, "labels": {}, "metadata": {}, "priority": 0}
     assert asked(gateway)[-1] == ("POST", "/v1/executions", submitted)
+    turn = ["--priority", "5", "--queue-timeout", "60", "--concurrency-key", "db", "-m", "by=me"]
+    assert run(["apps", "run", name, *turn, "--idempotency-key", "k"]) == PASSED
+    *_, headers, _ = gateway.requests[-1]
+    assert headers["Idempotency-Key"] == "k"
+    wanted = {"priority": 5, "queue_timeout_seconds": 60, "concurrency": {"key": "db"}}
+    assert asked(gateway)[-1][2].items() >= (wanted | {"metadata": {"by": "me"}}).items()
     assert run(["apps", "run", "a/b/c"]) == USAGE
+
+
+def test_statistics_of_apps(gateway, capsys):
+    counts = {"total": 4, "completed": 3, "failed": 0, "timed_out": 1, "cancelled": 0}
+    rates = {"success_rate": 0.75, "pass_rate": None, "avg_duration_ms": 1500.0}
+    one = {"app_name": "checks", "sub_app_name": "nightly", "unfinished": 0} | counts | rates
+    span = {"created_after": AT, "created_before": AT}
+    gateway.answers["GET /v1/apps/statistics"] = (200, {"items": [one]} | span)
+    assert run(["apps", "stats"]) == PASSED
+    printed = capsys.readouterr().out
+    assert "checks/nightly" in printed
+    assert "75.0%" in printed
+    assert run(["apps", "stats", "checks", "--since", "7d", "--json"]) == PASSED
+    assert json.loads(capsys.readouterr().out)["items"] == [one]
+    assert run(["apps", "stats", "--since", "yesterday"]) == USAGE
 
 
 def test_schedules(gateway, plan, capsys):
@@ -91,6 +112,8 @@ def test_schedules(gateway, plan, capsys):
     assert run([*create, "--plan", plan, "--catch-up", "60"]) == PASSED
     assert run([*create, "--app", "checks/nightly", "--input", "x=1"]) == PASSED
     assert run(["schedules", "change", "nightly", "--disable"]) == PASSED
+    key = ["--concurrency-key", "db", "--on-conflict", "replace", "--queue-timeout", "9.5"]
+    assert run(["schedules", "change", "nightly", *key]) == PASSED
     assert run(["schedules", "change", "nightly"]) == USAGE
     assert run(["schedules", "remove", "nightly"]) == PASSED
     bodies = asked(gateway)[1:]
@@ -100,6 +123,7 @@ def test_schedules(gateway, plan, capsys):
         ("POST", "/v1/schedules", common | {"catch_up_seconds": 60, "plan": {"name": "p", "steps": [step]}}),
         ("POST", "/v1/schedules", common | {"app": {"name": "checks", "sub_app": "nightly"}, "inputs": {"x": 1}}),
         ("PATCH", "/v1/schedules/nightly", {"enabled": False}),
+        ("PATCH", "/v1/schedules/nightly", {"concurrency": {"key": "db", "on_conflict": "replace"}, "queue_timeout_seconds": 9.5}),
         ("DELETE", "/v1/schedules/nightly", None),
     ]  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import timeit
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -14,6 +13,7 @@ from shared.observability.metrics import MOST_SERIES, REGISTRY, Registry
 from shared.observability.otlp import opentelemetry_data
 from shared.observability.reference import main
 from shared.settings import TelemetrySettings
+from tests.builders.cost import calls
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_the_reference_is_current():
     assert main(["--check"]) == 0
 
 
-def test_what_a_run_costs_is_microseconds():
-    """A no-op run passes about a dozen instruments in the executor; the budget is 10 µs."""
+def test_what_a_run_costs_is_a_few_calls():
+    """A no-op run passes about a dozen instruments in the executor: few calls each, so some microseconds in all."""
 
     def one_run() -> None:
         instruments.CLAIMED.add(1, "executions")
@@ -109,9 +109,8 @@ def test_what_a_run_costs_is_microseconds():
         instruments.CONSUMED.add(1, "executor")
         instruments.BATCHES.record(0.002, "executor")
 
-    # processor time, so that a busy machine changes little
-    costs = timeit.repeat(one_run, number=2_000, repeat=15, timer=time.thread_time)
-    assert min(costs) / 2_000 < 10e-6
+    one_run()
+    assert calls(one_run) < 80
 
 
 async def test_what_cannot_be_asked_in_time_keeps_its_last_value(registry, monkeypatch):

@@ -147,3 +147,62 @@ def test_a_wrong_configuration_names_the_field(steps, field, rule):
 
 def test_a_good_configuration_passes():
     check_configuration(APP, configuration(*RULES))
+
+
+STEP_PARTS = {
+    "when": "inputs.stage == 'eu'",
+    "limits": {"memory_mb": 64, "on_output_limit": "fail"},
+    "requires": ["browser"],
+    "reports": ["r.xml"],
+    "encrypted_fields": ["output.token"],
+}
+APP_PARTS = {
+    "concurrency": {"key": "db-${{ inputs.stage }}", "limit": 2},
+    "sources": [{"type": "inline", "files": {"a.txt": "x"}}],
+    "env": {"LANG": "C.UTF-8"},
+    "max_lanes": 3,
+}
+
+
+@pytest.mark.parametrize(
+    "rows", [{"data": [{"n": 1}, {"n": 2}]}, {"matrix": {"axes": {"n": [1, 2]}}}]
+)
+def test_what_stands_in_a_plan_may_stand_in_an_app(rows):
+    app = configuration(
+        step(1, "try", [], [("stage", "string")], fallback="other", **STEP_PARTS),
+        step(2, "other", env={"N": "${{ row.n }}"}),
+        step(3, "tidy", [1], always=True),
+        **APP_PARTS,
+        **rows,
+    )
+    check_configuration(APP, app)
+    plan = plan_of(APP, app, {"stage": "eu"})
+    assert {name: plan[name] for name in (*APP_PARTS, *rows)} == {**APP_PARTS, **rows}
+    first, _, last = plan["steps"]
+    assert {name: first[name] for name in STEP_PARTS} == STEP_PARTS
+    assert (first["fallback"], last["always"]) == ("other", True)
+    found = validate_submission({"plan": plan, "inputs": {"stage": "eu"}}).plan
+    assert found.concurrency.limit == 2
+
+
+@pytest.mark.parametrize(
+    ("of_step", "of_app", "field"),
+    [
+        ({"when": "inputs.stage ="}, {}, "configuration.steps[0].when"),
+        ({"fallback": "nobody"}, {}, "configuration.steps[0].fallback"),
+        ({"encrypted_fields": ["output.a"], "always": True, "fallback": "two"}, {},
+         "configuration.steps[0].fallback"),
+        ({"env": {"N": "${{ row.n }}"}}, {}, "configuration.steps[0].env.N"),
+        ({"depends_on": [2], "always": False}, {}, "configuration.steps[0].depends_on[0]"),
+        ({}, {"concurrency": {"key": "${{ secrets.x }}"}}, "configuration.concurrency.key"),
+        ({}, {"env": {"CADENZA_X": "1"}}, "configuration.env.CADENZA_X"),
+        ({}, {"data": [{"n": 1}], "matrix": {"axes": {"n": [1]}}}, "configuration.matrix"),
+        ({}, {"sources": [{"type": "inline", "files": {"../a": "x"}}]},
+         "configuration.sources[0].files.../a"),
+    ],
+)  # fmt: skip
+def test_parts_of_plans_are_checked_in_apps_as_they_are_in_plans(of_step, of_app, field):
+    two = step(2, "two", always=True)
+    app = configuration(step(1, "one", **of_step), two, **of_app)
+    found = [error[0] for error in errors_of(check_configuration, APP, app)]
+    assert any(one.startswith(field) for one in found), found

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from services.executor.commands.outcome import Outcome, completed, failed
+from services.executor.commands.reasons import REASONS
 from services.executor.planning.data import named_in, resolve_step
-from services.executor.planning.retries import delay_before_retry
-from shared.plans.plan import Plan
+from services.executor.planning.retries import HOPELESS, delay_before_retry
+from shared.plans.plan import Plan, Retry
 from shared.plans.references import MissingReference
 
 PLAN = Plan.model_validate(
@@ -66,5 +67,25 @@ def test_retries_follow_the_policy():
     assert delay_before_retry(B, bad, 3) is None
     assert delay_before_retry(B, Outcome("timed_out", "timeout"), 1) is not None
     assert delay_before_retry(A, bad, 1) is None, "no policy, one try"
-    for final in (completed(), Outcome("cancelled", "cancelled"), failed("invalid_arguments", "x")):
+    for final in (completed(), Outcome("cancelled", "cancelled")):
         assert delay_before_retry(B, final, 1) is None
+
+
+ALIKE = (
+    *("invalid_arguments", "missing_reference", "condition_error", "rejected", "browser_missing"),
+    *("program_missing", "not_available", "address_refused", "credentials_missing"),
+)
+
+
+def test_what_comes_out_the_same_is_not_tried_again():
+    for word in ALIKE:
+        assert delay_before_retry(B, failed(word, "x"), 1) is None, word
+    assert set(REASONS) >= HOPELESS
+
+
+def test_a_plan_names_more_reasons_after_which_nothing_is_tried_again():
+    picky = B.model_copy(update={"retry": Retry(never_on=["assertion_failed", "timeout"])})
+    assert delay_before_retry(B, failed("assertion_failed", "x"), 1) is not None
+    assert delay_before_retry(picky, failed("assertion_failed", "x"), 1) is None
+    assert delay_before_retry(picky, Outcome("timed_out", "timeout"), 1) is None
+    assert delay_before_retry(picky, failed("nonzero_exit", "x"), 1) is not None
