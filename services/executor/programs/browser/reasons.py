@@ -36,8 +36,8 @@ OF_BROWSERS: Mapping[str, tuple[str, str]] = {
         "Look for the kernel's out-of-memory killer; `retry` tries it again.",
     ),
     "oom": (
-        "The browser took more memory than the limit.",
-        "Raise `EXECUTOR__MEMORY_LIMIT_MB`, or open less at once.",
+        "The browser or the suite took more memory than the limit.",
+        "Raise `limits.memory_mb` (or `EXECUTOR__MEMORY_LIMIT_MB`), or open less at once.",
     ),
     "tests_failed": (
         "Some tests of a suite failed.",

@@ -4,6 +4,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 from services.executor.commands.reach import BrowserPlace
+from services.executor.processes.model import Limits
 from tests.integration.executor.browser.conftest import run
 
 TESTS = """
@@ -67,3 +68,31 @@ async def test_playwrights_own_runner_is_asked_for_a_report(tmp_path):
     assert ran.end == ("completed", None)
     assert ran.printed == "test --reporter=line,junit --grep a b\n"
     assert (ran.kept / "junit.xml").read_text() == "<testsuites/>\n"
+
+
+GREEDY = """
+import time
+
+def test_that_takes_too_much():
+    held = b"x" * 300_000_000
+    time.sleep(60)
+"""
+
+
+async def test_a_suite_is_bound_by_the_memory_limit(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/test_greedy.py").write_text(GREEDY)
+    suite = {"runner": "pytest", "program": PYTEST}
+    ran = await run(tmp_path, "playwright", {"suite": suite}, limits=Limits(memory_mb=128))
+    assert ran.end == ("failed", "oom")
+
+
+async def test_a_limit_explains_more_than_that_tests_failed(tmp_path):
+    """What pytest makes of a fork that was refused is exit code 1, as of any failed test."""
+    said = "echo 'BlockingIOError: Resource temporarily unavailable' >&2; exit 1"
+    suite = {"runner": "pytest", "program": ["sh", "-c", said]}
+    limits = Limits(processes=50_000)
+    ran = await run(tmp_path, "playwright", {"suite": suite}, limits=limits)
+    assert ran.end == ("failed", "process_limit")
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("failed", "tests_failed")
