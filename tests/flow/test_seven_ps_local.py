@@ -167,6 +167,27 @@ async def test_a_set_that_is_killed(bench):
 
 
 @pytest.mark.breaks
+@pytest.mark.parametrize(
+    ("limits", "command", "reason"),
+    [
+        ({"memory_mb": 64}, f"{sys.executable} -c 'x = bytes([1]) * 300_000_000; input()'", "oom"),
+        ({"output_bytes": 2000, "on_output_limit": "fail"}, "yes", "output_limit"),
+        ({}, "no-such-program --at-all", "program_missing"),
+        ({}, "exit 127", "assertion_failed"),
+    ],
+)
+async def test_a_set_that_ends_for_another_reason_than_its_tests(bench, limits, command, reason):
+    """The other set fails by itself, which says less; both are counted."""
+    held = f"(sleep 30; echo) | {command}" if reason == "oom" else command
+    step = a_set_step(test_sets=[a_set("a", "false"), a_set("b", held)])
+    end = (await bench.run(step | ({"limits": limits} if limits else {}))).end_of("sets")
+    assert (end.status, end.reason) == ("failed", reason), end
+    assert end.output["counts"]["suites"]["failed"] == 2
+    if reason != "assertion_failed":
+        assert end.error.startswith("B: ")
+
+
+@pytest.mark.breaks
 async def test_the_end_of_time_ends_sets_that_run_and_sets_that_wait(tmp_path):
     bench = local_bench(tmp_path, sets=1)
     sets = [a_set("a", "echo $$ > pid; sleep 60"), a_set("b", "sleep 60")]
