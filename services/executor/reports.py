@@ -12,6 +12,7 @@ from itertools import islice
 
 from services.executor.artifacts import MAX_COMPLAINTS, Found
 from services.executor.junit.cases import ReportedCase, folded, totals
+from services.executor.junit.finding import digest, is_junit
 from services.executor.junit.parsing import BadReport, read_cases
 from services.executor.logs import StepLog
 from services.executor.ports import Journal
@@ -57,6 +58,25 @@ class Reports:
         return totals(report.cases)
 
 
+def confirmed(files: Sequence[Found]) -> list[Found]:
+    """The files to keep. Of those whose names alone say that they are reports, JUnit XML counts, and once if two are
+    the same: suites like to leave their report in two places.
+    """
+    kept: list[Found] = []
+    met: set[bytes | None] = set()
+    names = {file.name for file in files if not file.stray}
+    for file in files:
+        counts = file.report
+        if file.guessed and is_junit(file.path):
+            content = digest(file.path)
+            counts = content is None or content not in met
+            met.add(content)
+        name = f"working-dir/{file.name}" if file.stray and file.name in names else file.name
+        if counts or not file.stray:
+            kept.append(replace(file, report=counts, name=name))
+    return kept
+
+
 def read(files: Sequence[Found], *, since: float, redactor: Redactor) -> Report:
     """The cases of these files; a file that is older than `since` was not written by this try."""
     cases: list[ReportedCase] = []
@@ -64,6 +84,8 @@ def read(files: Sequence[Found], *, since: float, redactor: Redactor) -> Report:
     for file in files:
         name = json.dumps(redactor.redact(file.name))
         if file.path.lstat().st_mtime < since - CLOCK_SECONDS:
+            if file.guessed:
+                continue
             complaints.append(f"report {name} is older than this try: it is not counted")
             continue
         try:

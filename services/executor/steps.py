@@ -8,7 +8,7 @@ is put aside, and its next owner goes on.
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,10 @@ from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.processes.narrowing import narrowed, not_granted
-from services.executor.reports import Reports
+from services.executor.reports import CLOCK_SECONDS, Reports, confirmed
 from services.executor.scope import RunParts, RunScope
 from services.executor.sealing import Sealed
+from services.executor.strays import Visit
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
@@ -47,6 +48,11 @@ from shared.plans.plan import Step
 from shared.security.redaction import Redactor
 
 log = structlog.get_logger()
+
+NOT_ALONE = (
+    "another step ran at the same time in the same folder; name it in `reports`, or leave it in "
+    "$CADENZA_ARTIFACTS"
+)
 
 
 class StepRun:
@@ -165,19 +171,25 @@ class StepRun:
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
         context = suspending.prepare(context, patient=command.patient)
+        visit = Visit(scope.strays, self._parts.processes)
         for sentence in not_granted(self._parts.limits, self._step.limits):
             await output.emit("system", f"{sentence}\n")
         try:
-            outcome = await suspending.see_through(command, resolved.command, context)
+            outcome = await suspending.see_through(
+                command, resolved.command, replace(context, processes=visit)
+            )
         except (CadenzaError, OSError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
+        finally:
+            visit.end()
         keeper = self._keeper(suspending.place_of_files)
         if self._step.artifacts or self._step.reports:
             await self._warn_of_missing_files(output, folder)
-        reports = await self._keep_files(keeper, folder, output, redactor)
+        strays = await self._strays(visit, begun, output, redactor)
+        reports = await self._keep_files(keeper, folder, output, redactor, strays)
         counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
         results = await counted.count(reports, output, redactor)
         spooled = await output.close()
@@ -289,11 +301,31 @@ class StepRun:
         prefix = f"{scope.tenant}/artifacts/{scope.execution_id}/{self._id}/{attempt}"
         return ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
 
+    async def _strays(
+        self, visit: Visit, begun: float, output: StepLog, redactor: Redactor
+    ) -> list[Path]:
+        """Reports in the working directory, where the step names none."""
+        here = self._scope.folder.working_dir
+        if self._step.reports or not visit.may_find(here):
+            return []
+        found = await asyncio.to_thread(visit.find, here, since=begun - CLOCK_SECONDS)
+        if visit.alone:
+            return found
+        for path in found[:MAX_COMPLAINTS]:
+            name = json.dumps(redactor.redact(path.relative_to(here).as_posix()))
+            await output.emit("system", f"report {name} is not counted: {NOT_ALONE}\n")
+        return []
+
     async def _keep_files(
-        self, keeper: ArtifactKeeper, folder: TryFolder, output: StepLog, redactor: Redactor
+        self,
+        keeper: ArtifactKeeper,
+        folder: TryFolder,
+        output: StepLog,
+        redactor: Redactor,
+        strays: Sequence[Path],
     ) -> list[Found]:
         """Keep what the command left; what cannot be kept is said in the log. Returns the reports among it."""
-        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports
+        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports or strays
         if not (run.holds_artifacts(folder) or (wanted and run.made)):
             return []
         # A command may leave a million files, and looking through them must not hold up the other runs.
@@ -304,11 +336,15 @@ class StepRun:
             folder.artifacts,
             max_bytes=self._parts.max_artifacts,
             reports=self._step.reports,
+            strays=strays,
         )
         if self._scope.folder.uid is not None:
             findings = await asyncio.to_thread(take, findings, folder.taken, self._scope.folder.uid)
         complaints = [redactor.redact(sentence) for sentence in findings.complaints]
-        for file in findings.files:
+        files = findings.files
+        if any(file.guessed for file in files):
+            files = await asyncio.to_thread(confirmed, files)
+        for file in files:
             name = redactor.redact(file.name)
             try:
                 artifact = await keeper.keep(replace(file, name=name))
@@ -320,7 +356,7 @@ class StepRun:
             await output.emit("system", f"{sentence}\n")
         if (more := len(complaints) - MAX_COMPLAINTS) > 0:
             await output.emit("system", f"{more} more artifacts were not kept\n")
-        return [file for file in findings.files if file.report]
+        return [file for file in files if file.report]
 
     async def _keep_log(self, keeper: ArtifactKeeper, spooled: Path) -> None:
         """A command may have put something else in the place of its log, or removed it: then the log has it all."""

@@ -5,7 +5,9 @@ import xml.etree.ElementTree as ET
 
 from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
+from tests.builders.runs import a_step
 from tests.integration.executor.browser.conftest import run
+from tests.unit.executor.bench import Bench, shell
 
 TESTS = """
 import os
@@ -42,6 +44,30 @@ async def test_a_pytest_suite_drives_the_browser_and_leaves_its_report(site, tmp
     suite["args"] = ["-k", "no_such_test"]
     ran = await run(tmp_path, "playwright", {"suite": suite})
     assert ran.end == ("failed", "no_tests")
+
+
+async def test_the_cases_of_a_suite_and_of_plain_pytest_count_without_being_named(site, tmp_path):
+    """The suite leaves its report in two places; it counts once."""
+    bench = Bench(tmp_path)
+    write = f"mkdir e2e; cat > e2e/test_shop.py <<'X'\n{TESTS}\nX"
+    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e"}
+    plain = f"{' '.join(PYTEST)} --junitxml=out/junit.xml -k fails e2e"
+    journal = await bench.run(
+        shell(write, "write"),
+        a_step(
+            "suite",
+            command={"type": "playwright", "suite": suite, "base_url": site.url},
+            timeout_seconds=100,
+        ),
+        shell(plain, "plain"),
+        strategy={"type": "serial", "stop_on_error": False},
+    )
+    assert journal.end_of("suite").reason == "tests_failed"
+    counts = {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    assert journal.end_of("suite").results == counts, journal.text_of("suite", "system")
+    assert journal.end_of("plain").results == counts | {"tests": 1, "passed": 0}
+    names = {step: [case.name for case in cases] for (step, _), cases in journal.reported.items()}
+    assert names == {2: ["test_the_shop", "test_that_fails"], 3: ["test_that_fails"]}
 
 
 async def test_suites_that_cannot_run(tmp_path):
