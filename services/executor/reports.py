@@ -1,4 +1,4 @@
-"""Makes test cases of the reports that one try of a step left.
+"""Makes test cases of the reports that one try of a step left, and keeps those that its command tells of.
 
 A report that is broken, too large or no report at all is said in the step's log; it changes nothing about how the step
 ends, and neither do failed cases: that is what the program's exit code is for.
@@ -42,14 +42,21 @@ class Reports:
         self._since = since
 
     async def count(
-        self, files: Sequence[Found], output: StepLog, redactor: Redactor
+        self,
+        files: Sequence[Found],
+        output: StepLog,
+        redactor: Redactor,
+        *,
+        told: Sequence[ReportedCase] = (),
     ) -> Mapping[str, int] | None:
-        """Store what the files report; its totals, None when they report nothing. Reading a large report takes a
-        second, so that is done in a thread.
+        """Store what the command itself has told and what the files report; its totals, None when there is nothing.
+        Reading a large report takes a second, so that is done in a thread.
         """
-        if not files:
+        if not files and not told:
             return None
-        report = await asyncio.to_thread(read, files, since=self._since, redactor=redactor)
+        report = await asyncio.to_thread(
+            read, files, since=self._since, redactor=redactor, told=told
+        )
         for sentence in report.complaints[:MAX_COMPLAINTS]:
             await output.emit("system", f"{sentence}\n")
         if not report.cases:
@@ -77,8 +84,17 @@ def confirmed(files: Sequence[Found]) -> list[Found]:
     return kept
 
 
-def read(files: Sequence[Found], *, since: float, redactor: Redactor) -> Report:
-    """The cases of these files; a file that is older than `since` was not written by this try."""
+def read(
+    files: Sequence[Found],
+    *,
+    since: float,
+    redactor: Redactor,
+    told: Sequence[ReportedCase] = (),
+) -> Report:
+    """What was told, then the cases of these files; a file that is older than `since` was not written by this try. In
+    files a name that comes again is another try; what was told is told once each.
+    """
+    room = MAX_CASES - len(told)
     cases: list[ReportedCase] = []
     complaints: list[str] = []
     for file in files:
@@ -89,13 +105,14 @@ def read(files: Sequence[Found], *, since: float, redactor: Redactor) -> Report:
             complaints.append(f"report {name} is older than this try: it is not counted")
             continue
         try:
-            for case in islice(read_cases(file.path), MAX_CASES + 1 - len(cases)):
+            for case in islice(read_cases(file.path), max(0, room + 1 - len(cases))):
                 cases.append(case)  # noqa: PERF402 - those before a break count
         except BadReport as error:
             complaints.append(f"report {name}: {error}")
-    if len(cases) > MAX_CASES:
+    if len(cases) + len(told) > MAX_CASES:
         complaints.append(f"there are more than {MAX_CASES} test cases; the others are not counted")
-    return Report([_masked(one, redactor.redact) for one in folded(cases[:MAX_CASES])], complaints)
+    all_cases = [*told[:MAX_CASES], *folded(cases[: max(0, room)])]
+    return Report([_masked(one, redactor.redact) for one in all_cases], complaints)
 
 
 def _masked(case: ReportedCase, redact: Callable[[str], str]) -> ReportedCase:

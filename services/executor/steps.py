@@ -191,7 +191,7 @@ class StepRun:
         strays = await self._strays(visit, begun, output, redactor)
         reports = await self._keep_files(keeper, folder, output, redactor, strays)
         counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
-        results = await counted.count(reports, output, redactor)
+        results = await counted.count(reports, output, redactor, told=outcome.cases)
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)

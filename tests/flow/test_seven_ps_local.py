@@ -70,6 +70,9 @@ async def test_sets_run_here_and_their_results_are_in_the_outputs(bench):
         "cases": {"total": 2, "passed": 1, "failed": 1, "skipped": 0},
         "steps": {"total": 4, "passed": 3, "failed": 1, "skipped": 0},
     }
+    assert end.results == {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    cases = [(case.suite, case.name, case.message) for case in journal.reported[2, "1.1"]]
+    assert cases == [("A", "c / s", None), ("B", "c / s", "pay: no button")]
     text = journal.text_of("sets")
     assert "[A] scenario 1/1 c / s, step 1/2 open" in text
     assert "[B] connecting as [redacted] [redacted]" in text
@@ -123,6 +126,9 @@ async def test_every_set_runs_also_after_one_has_failed(tmp_path):
     end = journal.end_of("sets")
     assert (end.status, end.reason, end.error) == ("failed", "assertion_failed", "A: broken")
     assert [suite["status"] for suite in end.output["suites"]] == ["failed", "passed"]
+    # a set that tells of no scenario is a case itself
+    cases = [(case.name, case.status, case.message) for case in journal.reported[1, "1.1"]]
+    assert cases == [("A", "failed", "broken"), ("B", "passed", None)]
 
 
 async def test_a_command_that_fails_ends_its_set(bench):

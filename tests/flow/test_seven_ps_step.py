@@ -139,6 +139,7 @@ async def test_a_set_passes_and_its_scenarios_are_in_the_outputs(world):
         "cases": {"total": 2, "passed": 2, "failed": 0, "skipped": 0},
         "steps": {"total": 6, "passed": 6, "failed": 0, "skipped": 0},
     }
+    assert end.results == {"tests": 2, "passed": 2, "failed": 0, "skipped": 0, "flaky": 0}
     (suite,) = end.output["suites"]
     assert (suite["name"], suite["duration_ms"]) == ("Check out", 12)
     assert suite["cases"][0]["steps"][0] == {
@@ -178,6 +179,11 @@ async def test_a_failed_scenario_says_where_and_why(world):
     assert "expected the total to be 12.00" in end.error
     assert "    failed  Then step 3 (2 ms)\n" in journal.text_of("sets")
     assert end.output["counts"]["cases"] == {"total": 2, "passed": 1, "failed": 1, "skipped": 0}
+    assert end.results == {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    passed, failed = journal.reported[1, "1.1"]
+    assert (passed.suite, passed.status, passed.duration_ms) == ("Check out", "passed", 6)
+    assert failed.message.startswith("Then step 3: Error: expected the total to be 12.00")
+    assert failed.details.splitlines()[-1] == "failed  Then step 3 (2 ms)"
 
 
 async def test_the_raw_results_are_an_artifact(world):

@@ -140,6 +140,8 @@ async def test_a_goal_passes_and_its_journeys_are_in_the_outputs(world):
     assert [case["name"] for case in suite["cases"]] == [case["title"] for case in tree["cases"]]
     assert output["counts"]["steps"]["passed"] == sum(len(case["steps"]) for case in tree["cases"])
     assert suite["cases"][0]["steps"][0]["name"].startswith("navigate")
+    assert end.results["passed"] == end.results["tests"] == len(tree["cases"])
+    assert [c.name for c in journal.reported[1, "1.1"]] == [c["title"] for c in tree["cases"]]
     assert link in journal.text_of("goal")
     (artifact,) = journal.artifacts
     raw = json.loads(await bench.objects.get(artifact.key))
@@ -163,9 +165,14 @@ async def test_a_failed_step_says_where_and_why(world):
     case = tree["cases"][1]
     world.faults(failing_steps=[case["steps"][0]["id"]])
 
-    end = (await world.run()).end_of("goal")
+    journal = await world.run()
 
+    end = journal.end_of("goal")
     assert (end.status, end.reason) == ("failed", "assertion_failed")
+    assert end.results["failed"] == 1
+    (failed,) = (one for one in journal.reported[1, "1.1"] if one.status == "failed")
+    assert (failed.suite, failed.name) == ("Reserve A Meeting Room", case["title"])
+    assert "Element not found NoSuchElementException" in failed.message
     assert f"Reserve A Meeting Room / {case['title']}" in end.error
     assert "Element not found NoSuchElementException" in end.error
     assert end.output["counts"]["suites"]["failed"] == 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
+from services.executor.jobs.cases import cases_of
 from services.executor.jobs.following import Stopped, tell, within
 from services.executor.jobs.report import Report, SuiteResult, short
 from services.executor.processes.environment import EXECUTION_ID, OUTPUT
@@ -64,6 +65,7 @@ async def _summed(ended: list[_Ended], ctx: CommandContext) -> Outcome:
     return replace(
         _end(ended, report),
         outputs=outputs,
+        cases=cases_of(report),
         stdout_truncated=any(one.outcome.stdout_truncated for one in ended),
         stderr_truncated=any(one.outcome.stderr_truncated for one in ended),
     )
