@@ -148,6 +148,11 @@ async def test_a_set_passes_and_its_scenarios_are_in_the_outputs(world):
         "duration_ms": 2,
     }
     assert f"started 7PS job {job.id}" in journal.text_of("sets")
+    about = journal.waiting_for[1].about
+    known = {"kind": "seven_ps", "job": job.id, "where": f"7PS job {job.id}"}
+    assert {name: about.get(name) for name in known} == known
+    assert journal.progressed[0] == (1, "1.1", {"status": "started"})
+    assert len(journal.progressed) == len({str(told) for told in journal.progressed})
 
 
 async def test_what_7ps_is_asked_for(world):

@@ -143,6 +143,9 @@ async def test_a_goal_passes_and_its_journeys_are_in_the_outputs(world):
     assert end.results["passed"] == end.results["tests"] == len(tree["cases"])
     assert [c.name for c in journal.reported[1, "1.1"]] == [c["title"] for c in tree["cases"]]
     assert link in journal.text_of("goal")
+    about = journal.waiting_for[1].about
+    assert (about["kind"], about["job"]) == ("virtuoso", str(output["execution_id"]))
+    assert about["where"] == f"execution {about['job']} of goal {GOAL}, {link}"
     (artifact,) = journal.artifacts
     raw = json.loads(await bench.objects.get(artifact.key))
     assert raw["id"] == output["execution_id"]
