@@ -12,7 +12,7 @@ OF_BROWSERS: Mapping[str, tuple[str, str]] = {
         "Look at the picture or the trace; name the element more precisely where several match.",
     ),
     "navigation_failed": (
-        "A page did not open: no answer in time, refused, no such host.",
+        "A page did not open: no answer, refused, no such host, a status of 500 or above or not `expect_status`.",
         "See that the site is up and can be reached from the executor.",
     ),
     "host_refused": (
