@@ -6,6 +6,7 @@ is put aside, and its next owner goes on.
 """
 
 import asyncio
+import errno
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -145,7 +146,9 @@ class StepRun:
         except CadenzaError as error:
             return StepEnd("failed", error.code, error.message)
         except OSError as error:
-            return StepEnd("failed", "workspace_failed", f"{error.strerror}: {error.filename}")
+            reason = "disk_full" if error.errno == errno.ENOSPC else "workspace_failed"
+            where = f": {error.filename}" if error.filename else ""
+            return StepEnd("failed", reason, f"{error.strerror}{where}")
 
     async def _run_command(
         self, output: StepLog, folder: TryFolder, attempt: str, suspending: Suspending
