@@ -105,7 +105,11 @@ def proxy_settings(mongo, upstream):
         mongo=mongo,
         auth=AuthSettings(api_keys=[KEY]),
         http=HttpSettings(port=0),
-        proxy=ProxyGroup(upstream_url=HttpUrl(upstream), upstream_token=SecretStr("sandbox-token")),
+        proxy=ProxyGroup(
+            upstream_url=HttpUrl(upstream),
+            upstream_token=SecretStr("sandbox-token"),
+            timeout_seconds=5,
+        ),
     )
 
 
@@ -252,6 +256,21 @@ async def test_a_proxy_that_is_away(world):
     end = (await world.run(step, proxy_url=HttpUrl("http://127.0.0.1:9/"))).end_of("goal")
     assert (end.status, end.reason) == ("failed", "upstream_failed")
     assert "cannot be reached" in end.error
+
+
+@pytest.mark.breaks
+@pytest.mark.parametrize(("where", "started"), [("start", 0), ("status", 1)])
+async def test_virtuoso_is_silent(world, where, started):
+    """Behind a proxy that waits for it longer than the step may take."""
+    ours = max(world.simulator.app.state.world.executions) + 1
+    path = f"/goals/{GOAL}" if where == "start" else f"/executions/{ours}/status"
+    world.faults(script=[Scripted(path=path, times=99, kind="hang")])
+    journal = await world.run(a_goal_step(timeout_seconds=1))
+    end = journal.end_of("goal")
+    ended = ("failed", "upstream_failed") if where == "start" else ("timed_out", "timeout")
+    assert (end.status, end.reason) == ended, end
+    assert ("no longer followed, but not ended" in journal.text_of("goal")) is bool(started)
+    assert world.started == started
 
 
 @pytest.mark.breaks
