@@ -16,6 +16,7 @@ from sandbox.seven_ps.server import Simulator
 from services.executor.clients.building import build_reach
 from services.executor.commands.seven_ps import SevenPsCommand
 from services.executor.settings import ExecutorGroup
+from shared.plans.validation import validate_submission
 from shared.security.redaction import Redactor
 from shared.security.secrets import SettingsSecrets
 from tests.builders.outside import served
@@ -397,6 +398,11 @@ async def test_the_example(world):
     await bench.executor.run(bench.claim(plan))
     assert bench.journal.ended.status == "completed"
     assert bench.journal.text_of("tell") == "4 of 4 scenarios passed\n"
+
+
+def test_the_example_of_all_sets_is_good():
+    text = (EXAMPLES / "25-seven-ps/all-sets.yaml").read_text()
+    assert validate_submission({"plan": yaml.safe_load(text)}).plan.max_lanes == 7
 
 
 async def test_the_switchboard(world):

@@ -108,7 +108,7 @@ def proxy_settings(mongo, upstream):
         proxy=ProxyGroup(
             upstream_url=HttpUrl(upstream),
             upstream_token=SecretStr("sandbox-token"),
-            timeout_seconds=5,
+            timeout_seconds=1.5,
         ),
     )
 
