@@ -74,7 +74,7 @@ def confirmed(files: Sequence[Found]) -> list[Found]:
     names = {file.name for file in files if not file.stray}
     for file in files:
         counts = file.report
-        if file.guessed and is_junit(file.path):
+        if file.guessed and is_junit(file.path, name=file.name):
             content = digest(file.path)
             counts = content is None or content not in met
             met.add(content)

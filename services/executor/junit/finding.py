@@ -8,6 +8,9 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from services.executor.junit.parsing import BadReport, opened
@@ -30,15 +33,16 @@ def has_junit_name(path: Path) -> bool:
     return _NAME.fullmatch(path.name) is not None
 
 
-def is_junit(path: Path) -> bool:
+def is_junit(path: Path, *, name: str) -> bool:
     """Whether a file with such a name is meant as JUnit XML; one that breaks off before its first element is."""
+    weak = Path(name).name.lower() == _WEAK
     try:
         with opened(path) as file:
             head = file.read(HEAD_BYTES)
     except BadReport:
-        return path.name.lower() != _WEAK
+        return not weak
     found = _ROOT.search(_BEFORE_ROOT.sub(b"", head))
-    return path.name.lower() != _WEAK if found is None else found[1] in _JUNIT
+    return not weak if found is None else found[1] in _JUNIT
 
 
 def digest(path: Path) -> bytes | None:
@@ -51,34 +55,28 @@ def digest(path: Path) -> bytes | None:
 
 
 def named_like_reports(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Regular files below `root`, the nearest first."""
-    folders = deque([(root, 1)])
+    """Regular files below `root`, the nearest first. This comes after each step: it does little for each entry."""
+    folders = deque([(str(root), 1)])
     left = MAX_ENTRIES
     while folders and left > 0:
         folder, depth = folders.popleft()
-        for entry in _entries(folder):
-            left -= 1
-            if left < 0:
-                return
-            path = Path(entry.path)
+        entries = _entries(folder, left)
+        left -= len(entries)
+        for entry in entries:
+            name = entry.name
             if entry.is_dir(follow_symlinks=False):
-                if depth < MAX_DEPTH and entry.name[0] != "." and entry.name not in _OTHERS:
-                    folders.append((path, depth + 1))
-            elif has_junit_name(path) and entry.is_file(follow_symlinks=False):
-                try:
-                    yield path, entry.stat(follow_symlinks=False)
-                except OSError:  # gone meanwhile
-                    continue
+                if depth < MAX_DEPTH and name[0] != "." and name not in _OTHERS:
+                    folders.append((entry.path, depth + 1))
+            elif name[-4:].lower() == ".xml" and _NAME.fullmatch(name):
+                with suppress(OSError):  # gone meanwhile
+                    if entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path), entry.stat(follow_symlinks=False)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: str, at_most: int) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(_first(entries), key=lambda entry: entry.name)
+            found = list(islice(entries, at_most))
     except OSError:
         return []
-
-
-def _first(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
-        yield entry
+    return sorted(found, key=attrgetter("name"))
