@@ -41,7 +41,7 @@ from services.executor.processes.narrowing import narrowed, not_granted
 from services.executor.reports import CLOCK_SECONDS, Reports, confirmed
 from services.executor.scope import RunParts, RunScope
 from services.executor.sealing import Sealed
-from services.executor.strays import Visit
+from services.executor.strays import NOT_ALONE, Visit
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
@@ -49,11 +49,6 @@ from shared.plans.plan import Step
 from shared.security.redaction import Redactor
 
 log = structlog.get_logger()
-
-NOT_ALONE = (
-    "another step ran at the same time in the same folder; name it in `reports`, or leave it in "
-    "$CADENZA_ARTIFACTS"
-)
 
 
 class StepRun:
@@ -182,12 +177,11 @@ class StepRun:
                 command, resolved.command, replace(context, processes=visit)
             )
         except (CadenzaError, OSError, asyncio.CancelledError):
+            visit.end()
             raise
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
             outcome = failed("internal_error", f"the command type failed: {type(error).__name__}")
-        finally:
-            visit.end()
         keeper = self._keeper(suspending.place_of_files)
         if self._step.artifacts or self._step.reports:
             await self._warn_of_missing_files(output, folder)
@@ -307,11 +301,11 @@ class StepRun:
     async def _strays(
         self, visit: Visit, begun: float, output: StepLog, redactor: Redactor
     ) -> list[Path]:
-        """Reports in the working directory, where the step names none."""
-        here = self._scope.folder.working_dir
-        if self._step.reports or not visit.may_find(here):
-            return []
-        found = await asyncio.to_thread(visit.find, here, since=begun - CLOCK_SECONDS)
+        """Reports in the working directory, where the step names none. Ends the visit."""
+        here, found = self._scope.folder.working_dir, list[Path]()
+        if not self._step.reports and visit.may_find(here):
+            found = await asyncio.to_thread(visit.find, here, since=begun - CLOCK_SECONDS)
+        visit.end()
         if visit.alone:
             return found
         for path in found[:MAX_COMPLAINTS]:

@@ -12,6 +12,10 @@ from services.executor.commands.base import CommandContext, Outcome, ProcessRunn
 from services.executor.folders import is_empty
 from services.executor.junit.finding import named_like_reports
 
+NOT_ALONE = (
+    "another step ran at the same time in the same folder; name it in `reports`, or leave it in "
+    "$CADENZA_ARTIFACTS"
+)
 Mark = tuple[int, int, int]
 """By which a file is known that has not changed: inode, size, time."""
 
@@ -46,7 +50,7 @@ class Visit:
         return await self._processes.run(argv, ctx, env=env)
 
     def end(self) -> None:
-        """No process of it is left but daemons."""
+        """It has looked; no process of it is left but daemons."""
         self._strays.busy.discard(self)
 
     def may_find(self, working_dir: Path) -> bool:
