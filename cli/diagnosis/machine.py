@@ -127,10 +127,10 @@ def _disk(settings: SandboxSettings) -> Finding:
 
 def _isolation() -> Finding:
     try:
-        uids = load(ExecutorSettings).executor.step_uids
+        group = load(ExecutorSettings).executor
     except ConfigurationError as error:
         return problem("isolation", error.message, "Mend the EXECUTOR__ settings.")
-    return isolation(len(uids), root=os.geteuid() == 0)
+    return isolation(len(group.step_uids), root=os.geteuid() == 0, runs=group.run_slots)
 
 
 def git() -> Finding:
@@ -164,9 +164,18 @@ def encryption(*, given: bool, sandbox: bool) -> Finding:
     )
 
 
-def isolation(users: int, *, root: bool) -> Finding:
-    """Whether the executor runs steps as other users (`EXECUTOR__STEP_UIDS`), and whether steps may look into it."""
+def isolation(users: int, *, root: bool, runs: int) -> Finding:
+    """Whether the executor runs steps as other users (`EXECUTOR__STEP_UIDS`), enough for all `runs` at a time, and
+    whether steps may look into it.
+    """
     what = "isolation"
+    if 0 < users < runs and root:
+        return note(
+            what,
+            f"steps run as {users} other users, and up to {runs} runs at once: those that share one, perhaps of "
+            "different tenants, can read each other's files",
+            f"Set EXECUTOR__STEP_UIDS to {runs} numbers, or EXECUTOR__RUN_SLOTS to {users}.",
+        )
     if users and root:
         return ok(what, f"steps run as other users ({users}), without privileges")
     if users:

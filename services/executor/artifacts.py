@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 from services.executor.artifact_types import type_of
+from services.executor.junit.finding import has_junit_name
 from services.executor.models import Artifact
 from shared.objects.ports import ObjectInfo, ObjectStore
 from shared.plans.plan import ArtifactRule
@@ -32,6 +33,10 @@ class Found:
     type: str
     report: bool = False
     """Its test cases count."""
+    guessed: bool = False
+    """It is named as reports are, and the step names none: its test cases count if it is JUnit XML."""
+    stray: bool = False
+    """It is kept only if they count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,11 @@ def find(
     *,
     max_bytes: int,
     reports: Sequence[str] = (),
+    strays: Sequence[Path] = (),
 ) -> Findings:
     """The files to keep, each once, in order of rule and path; no more than `max_bytes` in all. `reports` are patterns
-    of files whose test cases count; they may lie in either folder.
+    of files whose test cases count; they may lie in either folder. Without any, files count that are named as reports
+    are: those to keep, and `strays` in the working directory.
     """
     found: dict[Path, Found] = {}
     complaints: dict[Path, str] = {}
@@ -103,6 +110,11 @@ def find(
     for path in _matches(artifacts_dir, "**/*", complaints) if artifacts_dir.is_dir() else []:
         relative = path.relative_to(artifacts_dir.resolve()).as_posix()
         found.setdefault(path, Found(path, relative, type_of(relative)))
+    if not reports:
+        for path in strays:
+            relative = path.relative_to(working_dir.resolve()).as_posix()
+            found.setdefault(path, Found(path, relative, "report", stray=True))
+        found = {path: replace(f, guessed=has_junit_name(path)) for path, f in found.items()}
     return _within(list(found.values()), list(complaints.values()), max_bytes)
 
 

@@ -102,7 +102,7 @@ class RunFolder:
 
     def holds_artifacts(self, folder: TryFolder) -> bool:
         """False when there is surely nothing in the artifacts folder, which then may serve the next try."""
-        if folder.artifacts in self._artifacts and not _is_empty(folder.artifacts):
+        if folder.artifacts in self._artifacts and not is_empty(folder.artifacts):
             return True
         self._spare.append(folder.artifacts)
         return False
@@ -117,7 +117,7 @@ class RunFolder:
         return True
 
 
-def _is_empty(folder: Path) -> bool:
+def is_empty(folder: Path) -> bool:
     """A link in its place, which a command may have put there, is not followed."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -62,6 +62,10 @@ class Journal(Protocol):
         """Store lines, then publish them; durable when this returns."""
         ...
 
+    def progress(self, step_id: int, attempt: str, told: Mapping[str, Any]) -> None:
+        """Tell those who follow the run live how far a try is; nothing is stored, and nobody waits for it."""
+        ...
+
     async def artifact(self, artifact: Artifact) -> None:
         """Record a file that was kept."""
         ...

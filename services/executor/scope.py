@@ -15,6 +15,7 @@ from services.executor.processes.users import StepUsers
 from services.executor.sealing import Sealing
 from services.executor.secrecy import RunSecrecy
 from services.executor.sources.bringing import Sources
+from services.executor.strays import StrayReports
 from shared.clock import Clock
 from shared.objects.ports import ObjectStore
 from shared.plans.plan import Plan
@@ -95,6 +96,7 @@ class RunScope:
     asked: Plan | None = None
     """The plan as it was asked for, when it has rows: `plan` is what stands for all of them then."""
     pauses: Pauses = field(default_factory=Pauses)
+    strays: StrayReports = field(default_factory=StrayReports)
     cut: str = "cancelled"
     """The reason of a step that was ended by `stop`."""
 

@@ -6,9 +6,10 @@ is put aside, and its next owner goes on.
 """
 
 import asyncio
+import errno
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ from services.executor.ports import Journal
 from services.executor.processes.environment import EXECUTION_ID, build_environment
 from services.executor.processes.model import Sample as ProcessSample
 from services.executor.processes.narrowing import narrowed, not_granted
-from services.executor.reports import Reports
+from services.executor.reports import CLOCK_SECONDS, Reports, confirmed
 from services.executor.scope import RunParts, RunScope
 from services.executor.sealing import Sealed
+from services.executor.strays import NOT_ALONE, Visit
 from services.executor.suspending import Suspending
 from shared.errors import CadenzaError, Conflict, InvalidRequest
 from shared.observability.instruments import STEPS
@@ -139,7 +141,9 @@ class StepRun:
         except CadenzaError as error:
             return StepEnd("failed", error.code, error.message)
         except OSError as error:
-            return StepEnd("failed", "workspace_failed", f"{error.strerror}: {error.filename}")
+            reason = "disk_full" if error.errno == errno.ENOSPC else "workspace_failed"
+            where = f": {error.filename}" if error.filename else ""
+            return StepEnd("failed", reason, f"{error.strerror}{where}")
 
     async def _run_command(
         self, output: StepLog, folder: TryFolder, attempt: str, suspending: Suspending
@@ -165,11 +169,15 @@ class StepRun:
             output, folder, redactor=redactor, env=resolved.env, attempt=attempt
         )
         context = suspending.prepare(context, patient=command.patient)
+        visit = Visit(scope.strays, self._parts.processes)
         for sentence in not_granted(self._parts.limits, self._step.limits):
             await output.emit("system", f"{sentence}\n")
         try:
-            outcome = await suspending.see_through(command, resolved.command, context)
+            outcome = await suspending.see_through(
+                command, resolved.command, replace(context, processes=visit)
+            )
         except (CadenzaError, OSError, asyncio.CancelledError):
+            visit.end()
             raise
         except Exception as error:
             log.exception("step.crashed", execution_id=self._scope.execution_id, step_id=self._id)
@@ -177,9 +185,10 @@ class StepRun:
         keeper = self._keeper(suspending.place_of_files)
         if self._step.artifacts or self._step.reports:
             await self._warn_of_missing_files(output, folder)
-        reports = await self._keep_files(keeper, folder, output, redactor)
+        strays = await self._strays(visit, begun, output, redactor)
+        reports = await self._keep_files(keeper, folder, output, redactor, strays)
         counted = Reports(self._journal, step_id=self._id, attempt=attempt, since=begun)
-        results = await counted.count(reports, output, redactor)
+        results = await counted.count(reports, output, redactor, told=outcome.cases)
         spooled = await output.close()
         if spooled is not None:
             await self._keep_log(keeper, spooled)
@@ -289,11 +298,31 @@ class StepRun:
         prefix = f"{scope.tenant}/artifacts/{scope.execution_id}/{self._id}/{attempt}"
         return ArtifactKeeper(self._parts.objects, prefix=prefix, step_id=self._id)
 
+    async def _strays(
+        self, visit: Visit, begun: float, output: StepLog, redactor: Redactor
+    ) -> list[Path]:
+        """Reports in the working directory, where the step names none. Ends the visit."""
+        here, found = self._scope.folder.working_dir, list[Path]()
+        if not self._step.reports and visit.may_find(here):
+            found = await asyncio.to_thread(visit.find, here, since=begun - CLOCK_SECONDS)
+        visit.end()
+        if visit.alone:
+            return found
+        for path in found[:MAX_COMPLAINTS]:
+            name = json.dumps(redactor.redact(path.relative_to(here).as_posix()))
+            await output.emit("system", f"report {name} is not counted: {NOT_ALONE}\n")
+        return []
+
     async def _keep_files(
-        self, keeper: ArtifactKeeper, folder: TryFolder, output: StepLog, redactor: Redactor
+        self,
+        keeper: ArtifactKeeper,
+        folder: TryFolder,
+        output: StepLog,
+        redactor: Redactor,
+        strays: Sequence[Path],
     ) -> list[Found]:
         """Keep what the command left; what cannot be kept is said in the log. Returns the reports among it."""
-        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports
+        run, wanted = self._scope.folder, self._step.artifacts or self._step.reports or strays
         if not (run.holds_artifacts(folder) or (wanted and run.made)):
             return []
         # A command may leave a million files, and looking through them must not hold up the other runs.
@@ -304,11 +333,15 @@ class StepRun:
             folder.artifacts,
             max_bytes=self._parts.max_artifacts,
             reports=self._step.reports,
+            strays=strays,
         )
         if self._scope.folder.uid is not None:
             findings = await asyncio.to_thread(take, findings, folder.taken, self._scope.folder.uid)
         complaints = [redactor.redact(sentence) for sentence in findings.complaints]
-        for file in findings.files:
+        files = findings.files
+        if any(file.guessed for file in files):
+            files = await asyncio.to_thread(confirmed, files)
+        for file in files:
             name = redactor.redact(file.name)
             try:
                 artifact = await keeper.keep(replace(file, name=name))
@@ -320,7 +353,7 @@ class StepRun:
             await output.emit("system", f"{sentence}\n")
         if (more := len(complaints) - MAX_COMPLAINTS) > 0:
             await output.emit("system", f"{more} more artifacts were not kept\n")
-        return [file for file in findings.files if file.report]
+        return [file for file in files if file.report]
 
     async def _keep_log(self, keeper: ArtifactKeeper, spooled: Path) -> None:
         """A command may have put something else in the place of its log, or removed it: then the log has it all."""

@@ -22,6 +22,8 @@ from shared.plans.plan import Step
 from shared.work.ports import Listener, Wake
 
 AGAIN_SECONDS = 0.5
+PROGRESS = {"status": "status", "progress": "percent"}
+"""What of `about` is told live as well, and what it is called there."""
 T = TypeVar("T")
 
 
@@ -52,6 +54,7 @@ class Suspending:
         self._memory = memory
         self._resumed = memory is not None
         self._shown: Mapping[str, Any] | None = None
+        self._told: Mapping[str, Any] = {}
         self._heard: list[str] = list(memory.heard) if memory else []
         self._deadline = memory.deadline if memory else None
         self._ear: Listener | None = None
@@ -98,6 +101,7 @@ class Suspending:
             until = min(until, deadline)
         await self._output.flush()
         await self._store(suspended, until - now)
+        self._tell(suspended.about)
         self._listen(suspended.wake_keys, self._heard)
         pause = Pause(
             self._step.name,
@@ -121,6 +125,13 @@ class Suspending:
         waiting_for = WaitingFor(until, suspended.about)
         await self._journal.step_remembers(self._step_id, self._attempt, memory, waiting_for)
         self._memory, self._shown = memory, suspended.about
+
+    def _tell(self, about: Mapping[str, Any]) -> None:
+        """Once for each pause at most, and only when something is new."""
+        told = {there: about[name] for name, there in PROGRESS.items() if name in about}
+        if told and told != self._told:
+            self._journal.progress(self._step_id, self._attempt, told)
+        self._told = told
 
     async def _remember(self, state: Mapping[str, Any]) -> None:
         memory = StepMemory(state, self._deadline, self._keys, tuple(self._heard))

@@ -27,6 +27,7 @@ class ExecutionEvent(Event):
     `sequence` is `epoch · 2³² + n` and strictly rises within an execution; `prev` is the sequence of the state change
     before it (None for the first), so that a reader sees a gap. `step.log` and `step.progress` are no state changes:
     they repeat the sequence of the last one in `sequence` and number themselves in `data.chunk`.
+    `step.progress` has what a job elsewhere says of itself, `data.status` and maybe `data.percent`.
     """
 
     topic: ClassVar[str] = "execution-events"

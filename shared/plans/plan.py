@@ -149,7 +149,8 @@ class Step(PlanPart):
     """For its processes; None: the executor's own."""
     artifacts: list[ArtifactRule] = Field(default_factory=list, max_length=100)
     reports: list[ReportPath] = Field(default_factory=list, max_length=20)
-    """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted."""
+    """Paths or globs inside the working directory of JUnit XML that the step writes: kept, and their cases counted.
+    Empty: files that are called as reports usually are."""
     requires: list[WorkerLabel] = Field(default_factory=list, max_length=MAX_LABELS)
     """Labels that the executor must have, such as `browser`. The run goes to one that has those of all its steps."""
     metadata: dict[str, Any] = Field(default_factory=dict)

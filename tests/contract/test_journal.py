@@ -1,5 +1,7 @@
 """The journal port: what the executor relies on, on the fake and on MongoDB alike."""
 
+import asyncio
+
 import pytest
 
 from services.executor.bootstrap import work_queue
@@ -293,3 +295,22 @@ async def test_another_owner_goes_on_counting(on_mongo, mongo_database):
     await on_mongo.second.finish(RunEnd("completed"))
     run = await mongo_database.executions.find_one({})
     assert run["results"] == {"tests": 3, "passed": 2, "failed": 1, "skipped": 0, "flaky": 0}
+
+
+async def test_progress_is_told_and_stored_nowhere(on_mongo, mongo_database):
+    journal = on_mongo.journal
+    await journal.open(NAMES)
+    await journal.step_started(1, "1.1", durable=True)
+    before = await mongo_database.execution_steps.find_one({"step_name": "a"})
+    for percent in (10, 60):
+        journal.progress(1, "1.1", {"status": "running", "percent": percent})
+    told = []
+    while len(told) < 2:
+        await asyncio.sleep(0.01)
+        told = [e for e in on_mongo.published.events if e.type == "step.progress"]
+    assert [(e.step_name, e.attempt, e.data["percent"]) for e in told] == [
+        ("a", "1.1", 10),
+        ("a", "1.1", 60),
+    ]
+    assert len({(e.id, e.data["chunk"]) for e in told}) == 2
+    assert await mongo_database.execution_steps.find_one({"step_name": "a"}) == before

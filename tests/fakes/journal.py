@@ -22,6 +22,7 @@ class FakeJournal:
         self.story: list[tuple] = []
         self.ends: dict[int, StepEnd] = {}
         self.lines: dict[int, list[LogLines]] = defaultdict(list)
+        self.progressed: list[tuple[int, str, dict]] = []
         self.artifacts: list[Artifact] = []
         self.samples: list[Sample] = []
         self.resolved: list[dict] = []
@@ -69,6 +70,9 @@ class FakeJournal:
     async def logs(self, lines):
         for line in lines:
             self.lines[line.step_id].append(line)
+
+    def progress(self, step_id, attempt, told):
+        self.progressed.append((step_id, attempt, dict(told)))
 
     async def artifact(self, artifact):
         self.artifacts.append(artifact)

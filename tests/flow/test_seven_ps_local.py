@@ -70,6 +70,9 @@ async def test_sets_run_here_and_their_results_are_in_the_outputs(bench):
         "cases": {"total": 2, "passed": 1, "failed": 1, "skipped": 0},
         "steps": {"total": 4, "passed": 3, "failed": 1, "skipped": 0},
     }
+    assert end.results == {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    cases = [(case.suite, case.name, case.message) for case in journal.reported[2, "1.1"]]
+    assert cases == [("A", "c / s", None), ("B", "c / s", "pay: no button")]
     text = journal.text_of("sets")
     assert "[A] scenario 1/1 c / s, step 1/2 open" in text
     assert "[B] connecting as [redacted] [redacted]" in text
@@ -123,6 +126,9 @@ async def test_every_set_runs_also_after_one_has_failed(tmp_path):
     end = journal.end_of("sets")
     assert (end.status, end.reason, end.error) == ("failed", "assertion_failed", "A: broken")
     assert [suite["status"] for suite in end.output["suites"]] == ["failed", "passed"]
+    # a set that tells of no scenario is a case itself
+    cases = [(case.name, case.status, case.message) for case in journal.reported[1, "1.1"]]
+    assert cases == [("A", "failed", "broken"), ("B", "passed", None)]
 
 
 async def test_a_command_that_fails_ends_its_set(bench):
@@ -164,6 +170,27 @@ async def test_a_set_that_is_killed(bench):
     end = (await bench.run(a_set_step(test_sets=[a_set("a", "kill -9 $$")]))).end_of("sets")
     assert (end.status, end.reason) == ("failed", "assertion_failed")
     assert end.output["suites"][0]["error"]
+
+
+@pytest.mark.breaks
+@pytest.mark.parametrize(
+    ("limits", "command", "reason"),
+    [
+        ({"memory_mb": 64}, f"{sys.executable} -c 'x = bytes([1]) * 300_000_000; input()'", "oom"),
+        ({"output_bytes": 2000, "on_output_limit": "fail"}, "yes", "output_limit"),
+        ({}, "no-such-program --at-all", "program_missing"),
+        ({}, "exit 127", "assertion_failed"),
+    ],
+)
+async def test_a_set_that_ends_for_another_reason_than_its_tests(bench, limits, command, reason):
+    """The other set fails by itself, which says less; both are counted."""
+    held = f"(sleep 30; echo) | {command}" if reason == "oom" else command
+    step = a_set_step(test_sets=[a_set("a", "false"), a_set("b", held)])
+    end = (await bench.run(step | ({"limits": limits} if limits else {}))).end_of("sets")
+    assert (end.status, end.reason) == ("failed", reason), end
+    assert end.output["counts"]["suites"]["failed"] == 2
+    if reason != "assertion_failed":
+        assert end.error.startswith("B: ")
 
 
 @pytest.mark.breaks

@@ -16,6 +16,7 @@ from sandbox.seven_ps.server import Simulator
 from services.executor.clients.building import build_reach
 from services.executor.commands.seven_ps import SevenPsCommand
 from services.executor.settings import ExecutorGroup
+from shared.plans.validation import validate_submission
 from shared.security.redaction import Redactor
 from shared.security.secrets import SettingsSecrets
 from tests.builders.outside import served
@@ -139,6 +140,7 @@ async def test_a_set_passes_and_its_scenarios_are_in_the_outputs(world):
         "cases": {"total": 2, "passed": 2, "failed": 0, "skipped": 0},
         "steps": {"total": 6, "passed": 6, "failed": 0, "skipped": 0},
     }
+    assert end.results == {"tests": 2, "passed": 2, "failed": 0, "skipped": 0, "flaky": 0}
     (suite,) = end.output["suites"]
     assert (suite["name"], suite["duration_ms"]) == ("Check out", 12)
     assert suite["cases"][0]["steps"][0] == {
@@ -147,6 +149,11 @@ async def test_a_set_passes_and_its_scenarios_are_in_the_outputs(world):
         "duration_ms": 2,
     }
     assert f"started 7PS job {job.id}" in journal.text_of("sets")
+    about = journal.waiting_for[1].about
+    known = {"kind": "seven_ps", "job": job.id, "where": f"7PS job {job.id}"}
+    assert {name: about.get(name) for name in known} == known
+    assert journal.progressed[0] == (1, "1.1", {"status": "started"})
+    assert len(journal.progressed) == len({str(told) for told in journal.progressed})
 
 
 async def test_what_7ps_is_asked_for(world):
@@ -178,6 +185,11 @@ async def test_a_failed_scenario_says_where_and_why(world):
     assert "expected the total to be 12.00" in end.error
     assert "    failed  Then step 3 (2 ms)\n" in journal.text_of("sets")
     assert end.output["counts"]["cases"] == {"total": 2, "passed": 1, "failed": 1, "skipped": 0}
+    assert end.results == {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    passed, failed = journal.reported[1, "1.1"]
+    assert (passed.suite, passed.status, passed.duration_ms) == ("Check out", "passed", 6)
+    assert failed.message.startswith("Then step 3: Error: expected the total to be 12.00")
+    assert failed.details.splitlines()[-1] == "failed  Then step 3 (2 ms)"
 
 
 async def test_the_raw_results_are_an_artifact(world):
@@ -386,6 +398,11 @@ async def test_the_example(world):
     await bench.executor.run(bench.claim(plan))
     assert bench.journal.ended.status == "completed"
     assert bench.journal.text_of("tell") == "4 of 4 scenarios passed\n"
+
+
+def test_the_example_of_all_sets_is_good():
+    text = (EXAMPLES / "25-seven-ps/all-sets.yaml").read_text()
+    assert validate_submission({"plan": yaml.safe_load(text)}).plan.max_lanes == 7
 
 
 async def test_the_switchboard(world):

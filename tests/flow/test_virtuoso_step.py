@@ -105,7 +105,11 @@ def proxy_settings(mongo, upstream):
         mongo=mongo,
         auth=AuthSettings(api_keys=[KEY]),
         http=HttpSettings(port=0),
-        proxy=ProxyGroup(upstream_url=HttpUrl(upstream), upstream_token=SecretStr("sandbox-token")),
+        proxy=ProxyGroup(
+            upstream_url=HttpUrl(upstream),
+            upstream_token=SecretStr("sandbox-token"),
+            timeout_seconds=1.5,
+        ),
     )
 
 
@@ -140,7 +144,12 @@ async def test_a_goal_passes_and_its_journeys_are_in_the_outputs(world):
     assert [case["name"] for case in suite["cases"]] == [case["title"] for case in tree["cases"]]
     assert output["counts"]["steps"]["passed"] == sum(len(case["steps"]) for case in tree["cases"])
     assert suite["cases"][0]["steps"][0]["name"].startswith("navigate")
+    assert end.results["passed"] == end.results["tests"] == len(tree["cases"])
+    assert [c.name for c in journal.reported[1, "1.1"]] == [c["title"] for c in tree["cases"]]
     assert link in journal.text_of("goal")
+    about = journal.waiting_for[1].about
+    assert (about["kind"], about["job"]) == ("virtuoso", str(output["execution_id"]))
+    assert about["where"] == f"execution {about['job']} of goal {GOAL}, {link}"
     (artifact,) = journal.artifacts
     raw = json.loads(await bench.objects.get(artifact.key))
     assert raw["id"] == output["execution_id"]
@@ -163,9 +172,14 @@ async def test_a_failed_step_says_where_and_why(world):
     case = tree["cases"][1]
     world.faults(failing_steps=[case["steps"][0]["id"]])
 
-    end = (await world.run()).end_of("goal")
+    journal = await world.run()
 
+    end = journal.end_of("goal")
     assert (end.status, end.reason) == ("failed", "assertion_failed")
+    assert end.results["failed"] == 1
+    (failed,) = (one for one in journal.reported[1, "1.1"] if one.status == "failed")
+    assert (failed.suite, failed.name) == ("Reserve A Meeting Room", case["title"])
+    assert "Element not found NoSuchElementException" in failed.message
     assert f"Reserve A Meeting Room / {case['title']}" in end.error
     assert "Element not found NoSuchElementException" in end.error
     assert end.output["counts"]["suites"]["failed"] == 1
@@ -242,6 +256,21 @@ async def test_a_proxy_that_is_away(world):
     end = (await world.run(step, proxy_url=HttpUrl("http://127.0.0.1:9/"))).end_of("goal")
     assert (end.status, end.reason) == ("failed", "upstream_failed")
     assert "cannot be reached" in end.error
+
+
+@pytest.mark.breaks
+@pytest.mark.parametrize(("where", "started"), [("start", 0), ("status", 1)])
+async def test_virtuoso_is_silent(world, where, started):
+    """Behind a proxy that waits for it longer than the step may take."""
+    ours = max(world.simulator.app.state.world.executions) + 1
+    path = f"/goals/{GOAL}" if where == "start" else f"/executions/{ours}/status"
+    world.faults(script=[Scripted(path=path, times=99, kind="hang")])
+    journal = await world.run(a_goal_step(timeout_seconds=1))
+    end = journal.end_of("goal")
+    ended = ("failed", "upstream_failed") if where == "start" else ("timed_out", "timeout")
+    assert (end.status, end.reason) == ended, end
+    assert ("no longer followed, but not ended" in journal.text_of("goal")) is bool(started)
+    assert world.started == started
 
 
 @pytest.mark.breaks

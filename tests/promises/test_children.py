@@ -62,6 +62,7 @@ def test_each_row_is_a_lane_and_one_summary_counts_them(cadenza):
     assert text == "row 7 hello\n"
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
     a_sub_plan_gives_its_outputs_and_its_failure(cadenza)
+    the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza)
 
 
 def test_a_parent_that_is_killed_starts_no_child_twice(cadenza, tmp_path):
@@ -94,6 +95,29 @@ def test_a_parent_that_is_killed_starts_no_child_twice(cadenza, tmp_path):
     assert set(written) <= {f"{a}{b}" for a in "xyz" for b in range(1, 5)} - {"y2"} | {"w9"}
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
     tried_again(cadenza, again)
+
+
+def the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza):
+    """A child goes with the step that runs it; in a lane it is the lane's own end, and the others go on."""
+    sub = cadenza.submit({**sub_plan(shell("sleep 60", "long")), "timeout_seconds": 1})
+    lanes = cadenza.submit(
+        shell("sleep ${{ row.s }}", "long", timeout_seconds=1), data=[{"s": 0}, {"s": 60}]
+    )
+    (ended, _) = cadenza.wait_final(sub, lanes, timeout=60)
+    (step,) = cadenza.steps(sub)
+    assert (step["status"], step["reason"], ended["status"]) == ("timed_out", "timeout", "failed")
+    (child,) = children(cadenza, sub)
+    cadenza.wait_final(child["_id"])
+    (child,) = children(cadenza, sub)
+    assert child["status"] == "cancelled"
+
+    (summary,) = cadenza.steps(lanes)
+    assert (summary["status"], summary["reason"]) == ("failed", "lanes_failed")
+    quick, slow = children(cadenza, lanes)
+    assert (quick["status"], slow["status"]) == ("completed", "failed")
+    (late,) = cadenza.steps(slow["_id"])
+    assert (late["status"], late["reason"]) == ("timed_out", "timeout")
+    check_invariants(cadenza, [sub, lanes, child["_id"], quick["_id"], slow["_id"]])
 
 
 def a_sub_plan_gives_its_outputs_and_its_failure(cadenza):

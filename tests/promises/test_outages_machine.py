@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,8 @@ def clocked(kafka_process, tmp_path) -> Iterator[Platform]:
         mongo.kill()
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """The objects' folder on a disk of 4 MB."""
-    folder = tmp_path / "objects"
+@contextmanager
+def disk_of_4_mb(folder: Path) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,7 +80,21 @@ def small_disk(tmp_path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_under_the_objects(cadenza, small_disk):
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """The objects' folder on a disk of 4 MB."""
+    with disk_of_4_mb(tmp_path / "objects") as folder:
+        yield folder
+
+
+@pytest.fixture
+def small_work(tmp_path) -> Iterator[Path]:
+    """The folder that runs work in on a disk of 4 MB."""
+    with disk_of_4_mb(tmp_path / "work") as folder:
+        yield folder
+
+
+def test_a_full_disk_under_the_objects_and_one_under_the_work(cadenza, small_disk, small_work):
     gateway, executor = cadenza.service("gateway"), cadenza.service("executor")
     file = shell("head -c 100000 /dev/zero > report.bin", artifacts=[{"path": "report.bin"}])
     output = shell("""printf '{"text": "%0100000d"}\\n' 7 > $CADENZA_OUTPUT""")
@@ -119,10 +132,28 @@ def test_a_full_disk_under_the_objects(cadenza, small_disk):
         answer = client.post("/v1/executions", json={"plan": large})
     assert answer.status_code == 202
     cadenza.wait_final(answer.json()["execution_id"])
-    check_invariants(cadenza, [*ids, plain, waiting, *again])
+    unworkable = work_on_a_full_disk(cadenza, small_work)
+    check_invariants(cadenza, [*ids, plain, waiting, *again, *unworkable])
     assert len(logged(executor, "objects.unavailable")) == 1, "said once"
     assert len(logged(executor, "objects.available")) == 1
     assert logged(gateway, "objects.unavailable")
+
+
+def work_on_a_full_disk(it: Platform, folder: Path) -> list[str]:
+    """What a program has no room for, and what the executor has none for; then there is room again."""
+    step = {"name": "one", "command": {"type": "script", "source": "# " + "x" * 100_000}}
+    wanting = (shell("head -c 100000 /dev/zero > file"), step)
+    ballast = fill(folder)
+    ids = [it.submit(one) for one in wanting]
+    for document in it.wait_final(*ids):
+        (step,) = it.steps(document["_id"])
+        assert (step["status"], step["reason"]) == ("failed", "disk_full"), step
+    idle = it.submit(shell("echo nothing to write"))
+    assert it.wait_final(idle)[0]["status"] == "completed"
+    ballast.unlink()
+    again = [it.submit(one) for one in wanting]
+    assert {document["status"] for document in it.wait_final(*again)} == {"completed"}
+    return [*ids, idle, *again]
 
 
 def test_the_clock_of_the_database_jumps(clocked, tmp_path):

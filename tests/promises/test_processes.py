@@ -127,8 +127,40 @@ def test_steps_of_other_users_within_limits_cannot_read_the_executor(cadenza, pu
     assert steps["forks"]["status"] == "timed_out"
     assert 10 < int(texts["forks"]) < 50
     cadenza.until(lambda: not _processes_of(61011), timeout=2, what="all forks to be gone")
+    a_neighbours_working_directory_is_closed(cadenza, public)
     executor.stop()
     assert list(public.iterdir()) == [], cadenza.tails()
+
+
+def a_neighbours_working_directory_is_closed(cadenza, public):
+    """Two runs side by side: the second looks for what the first one works on, and tries to leave something there."""
+    staying = "chmod 777 .; echo theirs > mine; until test -e over; do sleep 0.05; done"
+    neighbour = cadenza.submit(shell(staying))
+    cadenza.until(lambda: any(public.rglob("mine")), what="the neighbour to work")
+    (mine,) = public.rglob("mine")
+    folder = mine.parent
+    tries = [
+        f"cat {mine}",
+        f"ls {folder}",
+        f"ls {folder.parent}",
+        f"touch {folder}/planted",
+        f"cd {folder}",
+        f"find {public} -name mine | grep .",
+        "cat ../../*/work/mine",
+        f"ln {mine} taken",
+    ]
+    got = "; ".join(f"{{ {one}; }} && exit {number}" for number, one in enumerate(tries, 1))
+    curious = cadenza.submit(shell(f"id -u; {got}; exit 0"))
+    cadenza.wait_final(curious)
+    (step,) = cadenza.steps(curious)
+    assert (step["status"], step["exit_code"]) == ("completed", 0)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine"]
+    (printed,) = cadenza.database.execution_logs.find({"execution_id": curious, "stream": "stdout"})
+    users = {int(printed["text"]), mine.stat().st_uid}
+    assert users == {61011, 61012}
+    (folder / "over").touch()
+    (document,) = cadenza.wait_final(neighbour)
+    assert document["status"] == "completed"
 
 
 def _processes_of(uid: int) -> list[int]:

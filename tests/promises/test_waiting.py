@@ -1,11 +1,26 @@
 """Runs that wait lose nothing: no decision, no event, no slot, whoever dies meanwhile."""
 
+import hashlib
+import hmac
+import json
 import os
 import signal
+import time
+from datetime import timedelta
 
+import httpx
 import pytest
 
+from sandbox.seven_ps.app import TOKEN
+from sandbox.seven_ps.callbacks import Callbacks
+from sandbox.seven_ps.faults import Faults as SevenPsFaults
+from sandbox.seven_ps.server import Simulator as SevenPs
+from sandbox.virtuoso.faults import Faults as VirtuosoFaults
+from sandbox.virtuoso.server import Simulator as Virtuoso
+from tests.builders.outside import served
 from tests.builders.runs import a_step
+from tests.flow.test_seven_ps_step import a_set_step
+from tests.flow.test_virtuoso_step import a_goal_step
 from tests.promises.platform import check_invariants
 from tests.promises.processes import shell
 
@@ -196,3 +211,61 @@ def test_the_time_that_a_run_waits_is_not_its_own(cadenza):
     (document,) = cadenza.wait_final(execution_id)
     assert document["status"] == "completed"
     assert document["waited_ms"] > 2000
+
+
+@pytest.fixture
+def outside(cadenza):
+    """Virtuoso and 7PS, of which the second calls the gateway back."""
+    secret = "of-acme-for-webhooks"
+    gateway = cadenza.service("gateway", AUTH__WEBHOOK_SECRETS=json.dumps({"acme": secret}))
+    virtuoso = Virtuoso(faults=VirtuosoFaults(step_ms=1))
+    seven_ps = SevenPs(
+        faults=SevenPsFaults(step_ms=1), callbacks=Callbacks(tenant="acme", secret=secret)
+    )
+    with served([virtuoso, seven_ps]):
+        proxy = cadenza.service(
+            "proxy",
+            PROXY__UPSTREAM_URL=virtuoso.url,
+            PROXY__UPSTREAM_TOKEN="sandbox-token",
+        )
+        cadenza.service(
+            "executor",
+            EXECUTOR__REST_AFTER_SECONDS="0.2",
+            EXECUTOR__PROXY_URL=proxy.url,
+            EXECUTOR__PROXY_KEYS='{"acme": "acme-key"}',
+            EXECUTOR__SEVEN_PS_URL=seven_ps.url,
+            EXECUTOR__SEVEN_PS_TOKEN=TOKEN,
+            EXECUTOR__SEVEN_PS_CALLBACK_URL=f"{gateway.url}/webhook/seven-ps",
+            EXECUTOR__SECRETS='{"acme": {"db_user": "dana-db", "db_password": "hunter2-hunter2"}}',
+        )
+        yield virtuoso, secret
+
+
+def test_a_webhook_ends_steps_that_would_ask_in_five_minutes(cadenza, outside):
+    virtuoso, secret = outside
+    begun = time.monotonic()
+    sets = cadenza.submit(a_set_step(poll_seconds=300, timeout_seconds=900))
+    goal = cadenza.submit(a_goal_step(poll_seconds=300, timeout_seconds=900))
+    waiting(cadenza, goal)
+    shown = cadenza.steps(goal)[0]["waiting_for"]
+    assert shown["kind"] == "virtuoso"
+    assert shown["until"] - shown["since"] > timedelta(minutes=3)
+    status = f"{virtuoso.url}/executions/{shown['job']}/status"
+    with httpx.Client(trust_env=False, headers={"Authorization": "Bearer sandbox-token"}) as there:
+        cadenza.until(lambda: "FINISHED" in there.get(status).text, what="its end in Virtuoso")
+    raw = json.dumps({"customerId": "001", "executionId": int(shown["job"])}).encode()
+    digest = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+    signed = {"X-Cadenza-Tenant": "acme", "X-Cadenza-Signature": f"sha256={digest}"}
+    with cadenza.client() as client:
+        del client.headers["X-API-Key"]
+        answer = client.post("/webhook/execution-complete", content=raw, headers=signed)
+    assert answer.status_code == 202, answer.text
+
+    for document in cadenza.wait_final(sets, goal, timeout=60):
+        assert document["status"] == "completed", cadenza.steps(document["_id"])
+        assert document["results"]["tests"] > 0
+        cases = cadenza.database.execution_test_cases
+        found = cases.count_documents({"execution_id": document["_id"]})
+        assert found == document["results"]["tests"]
+    assert time.monotonic() - begun < 120, "nobody asked: the first look would come after 240 s"
+    check_invariants(cadenza, [sets, goal])

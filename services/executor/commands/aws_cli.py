@@ -22,6 +22,10 @@ _SAID = (
     ("Unable to locate credentials", "credentials_missing"),
     ("The config profile (", "credentials_missing"),
     ("Could not connect to the endpoint", "connection_refused"),
+    ("Connect timeout on endpoint", "upstream_timeout"),
+    ("Read timeout on endpoint", "upstream_timeout"),
+    ("Connection was closed before we received", "upstream_error"),
+    ("SSL validation failed", "tls_failed"),
 )
 
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -58,8 +62,9 @@ class AwsCli(Command[AwsCliParams]):
 
     async def run(self, params: AwsCliParams, ctx: CommandContext) -> Outcome:
         printed = Capture(ctx.emit, limit=ctx.limits.output_bytes)
+        asked = ["--output", params.output, params.service, params.operation]
         outcome = await ctx.processes.run(
-            [ctx.reach.aws.program, params.service, params.operation, *words(params.args)],
+            [ctx.reach.aws.program, *asked, *words(params.args)],
             replace(ctx, emit=printed),
             env=_environment(params, ctx),
         )
@@ -104,7 +109,6 @@ def _environment(params: AwsCliParams, ctx: CommandContext) -> dict[str, str]:
         "AWS_REGION": params.region,
         "AWS_DEFAULT_REGION": params.region,
         "AWS_ENDPOINT_URL": params.endpoint_url or ctx.reach.aws.endpoint_url,
-        "AWS_DEFAULT_OUTPUT": params.output,
         "AWS_PAGER": "",
     }
     env = {name: value for name, value in given.items() if value is not None}

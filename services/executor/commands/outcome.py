@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from services.executor.junit.cases import ReportedCase
+
 StepStatus = Literal["completed", "failed", "timed_out", "cancelled"]
 
 
@@ -22,6 +24,8 @@ class Outcome:
     """None when no process ran or a signal ended it."""
     signal: int | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[ReportedCase, ...] = ()
+    """Test cases that it tells of beside those in reports (JUnit XML); secrets in them are masked later."""
     stdout_truncated: bool = False
     stderr_truncated: bool = False
     peak_memory_mb: float | None = None

@@ -67,6 +67,10 @@ OF_LIMITS: Mapping[str, tuple[str, str]] = {
         "It wrote more output than allowed.",
         "Print less, or let the rest be dropped: `on_output_limit: truncate`.",
     ),
+    "disk_full": (
+        "There is no room left below the executor's `EXECUTOR__WORK_DIR`.",
+        "Make room there or give it a larger disk; bound steps with `limits.file_size_mb`; `retry` tries again.",
+    ),
     "file_size_limit": ("A file grew too large.", "Raise `limits.file_size_mb`."),
     "process_limit": ("Too many processes or threads.", "Raise `limits.processes`."),
     "open_files_limit": ("Too many open files.", "Raise `limits.open_files`."),

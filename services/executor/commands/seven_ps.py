@@ -150,6 +150,7 @@ class SevenPsParams(Params):
 class SevenPsJob(Job):
     """One job of 7PS."""
 
+    kind = "seven_ps"
     service = "7PS"
 
     def __init__(self, port: SevenPs, order: Order, ctx: CommandContext) -> None:

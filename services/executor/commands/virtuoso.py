@@ -65,6 +65,7 @@ class VirtuosoParams(Params):
 class VirtuosoJob(Job):
     """One execution."""
 
+    kind = "virtuoso"
     service = "Virtuoso"
 
     def __init__(self, port: VirtuosoRunner, params: VirtuosoParams, ctx: CommandContext) -> None:

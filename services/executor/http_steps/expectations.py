@@ -19,6 +19,15 @@ JsonPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\$")]
 Status = Annotated[int, Field(ge=100, le=599)] | Annotated[str, AfterValidator(_status)]
 
 
+def is_status(choice: Status, status: int) -> bool:
+    """Whether a status is meant by what was written."""
+    if isinstance(choice, int):
+        return status == choice
+    low, _, high = choice.replace("xx", "00").partition("-")
+    top = int(high) if high else int(low) + (99 if "x" in choice else 0)
+    return int(low) <= status <= top
+
+
 class Expectation(BaseModel):
     model_config = ConfigDict(
         extra="forbid",

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema_rs
 
 from services.executor.http_steps.answers import Answer
-from services.executor.http_steps.expectations import Expect, Status, ValueCheck
+from services.executor.http_steps.expectations import Expect, Status, ValueCheck, is_status
 from services.executor.http_steps.json_path import compiled, find
 from shared.plans.json_values import unfaithful
 
@@ -74,16 +74,8 @@ def _status(wanted: Status | list[Status] | None, status: int) -> Judgement:
     if wanted is None:
         return _judgement(status < 400, "status below 400", str(status))
     choices = wanted if isinstance(wanted, list) else [wanted]
-    holds = any(_is_status(choice, status) for choice in choices)
+    holds = any(is_status(choice, status) for choice in choices)
     return _judgement(holds, f"status {' or '.join(map(str, choices))}", str(status))
-
-
-def _is_status(choice: Status, status: int) -> bool:
-    if isinstance(choice, int):
-        return status == choice
-    low, _, high = choice.replace("xx", "00").partition("-")
-    top = int(high) if high else int(low) + (99 if "x" in choice else 0)
-    return int(low) <= status <= top
 
 
 def _value(what: str, check: ValueCheck, there: bool, value: Any) -> Iterator[Judgement]:  # noqa: FBT001

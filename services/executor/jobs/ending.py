@@ -7,6 +7,7 @@ from typing import Any
 from services.executor.commands.base import Outcome
 from services.executor.commands.outcome import failed
 from services.executor.commands.reach import JobState
+from services.executor.jobs.cases import cases_of
 from services.executor.jobs.report import Report, short
 
 
@@ -15,7 +16,7 @@ def outcome_of(
 ) -> Outcome:
     """`completed` only when something ran and all of it passed and the job says so too."""
     told = {**outputs, "job_status": state.status, **(report.outputs() if report else {})}
-    return replace(_end(state, report, service), outputs=told)
+    return replace(_end(state, report, service), outputs=told, cases=cases_of(report))
 
 
 def _end(state: JobState, report: Report | None, service: str) -> Outcome:

@@ -45,6 +45,8 @@ class Started:
 class Job(ABC):
     """One kind of job for one step. Its methods raise what its port raises."""
 
+    kind: str
+    """Type of the step that follows it."""
     service: str
     """Who runs it, for people."""
 
@@ -83,6 +85,9 @@ class _State:
     """Answers in a row that cannot be believed."""
     trouble: str | None = None
     said: str | None = None
+    status: str = "starting"
+    """What the job has last said of itself; `progress` is percent."""
+    progress: float | None = None
 
     def stored(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _State.__slots__}
@@ -150,7 +155,13 @@ class Following:
         except PermanentError as error:
             return failed("upstream_refused", self._said_by(error))
         state = replace(
-            state, job=started.id, facts=started.facts, failures=0, strikes=0, trouble=None
+            state,
+            job=started.id,
+            facts=started.facts,
+            status="started",
+            failures=0,
+            strikes=0,
+            trouble=None,
         )
         await self._ctx.remember(state.stored())
         await self.say(f"started {self._job.where(started.id, started.facts)}")
@@ -164,7 +175,16 @@ class Following:
         if said != state.said:
             await self.say(f"{self._job.service}: {said}")
         looks = state.looks + 1
-        state = replace(state, looks=looks, failures=0, strikes=0, trouble=None, said=said)
+        state = replace(
+            state,
+            looks=looks,
+            failures=0,
+            strikes=0,
+            trouble=None,
+            said=said,
+            status=now.status,
+            progress=now.progress,
+        )
         return self._pause(state, self._polling.delay_after(looks + 1))
 
     async def _again(self, state: _State, error: TransientError) -> Suspended:
@@ -202,7 +222,19 @@ class Following:
 
     def _pause(self, state: _State, seconds: float | None) -> Suspended:
         keys = () if state.job is None else (self._job.wake_key(state.job),)
-        return Suspended(state.stored(), max(seconds or 0.0, 0.001), keys)
+        about = self._about(state)
+        return Suspended(state.stored(), max(seconds or 0.0, 0.001), keys, about=about)
+
+    def _about(self, state: _State) -> dict[str, Any]:
+        """What people see of it while it is waited for."""
+        about: dict[str, Any] = {"kind": self._job.kind, "job": state.job, "status": state.status}
+        if state.job is not None:
+            about["where"] = self._job.where(state.job, state.facts)
+        if state.progress is not None:
+            about["progress"] = state.progress
+        if state.trouble is not None:
+            about["trouble"] = state.trouble
+        return about
 
     def _check_time(self) -> None:
         deadline = self._ctx.deadline

@@ -35,7 +35,7 @@ class BadReport(Exception):
 
 def read_cases(path: Path) -> Iterator[ReportedCase]:
     """The cases in the order of the file. Raises BadReport, perhaps after some cases."""
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             yield from _cases(iterparse(file, events=("start", "end"), forbid_dtd=True))
         except DefusedXmlException:
@@ -139,7 +139,7 @@ def _tag(element: Any) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
     """The step's programs own this place: a link or a device in it is not followed."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

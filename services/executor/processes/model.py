@@ -29,7 +29,7 @@ class Limits:
     processes: int | None = None
     """Counts per user id and does not bind root."""
     address_space: bool = True
-    """False: `memory_mb` counts only what is held in memory, by all processes together (browsers)."""
+    """False: `memory_mb` counts only what is held in memory, by all processes together (browsers, suites)."""
     output_fails: bool = False
     """More output than is kept ends the process, as `failed(output_limit)`."""
 

@@ -21,6 +21,7 @@ from services.executor.processes.memory import kernel_kills
 from services.executor.processes.model import ProcessSpec
 from services.executor.processes.outputs import InvalidOutput, read_outputs
 from services.executor.processes.reading import OutputPump
+from services.executor.processes.room import is_full
 from services.executor.processes.sampling import Sampler, Watch
 from services.executor.processes.spawning import Child, Exit, StartFailed, spawn
 from services.executor.processes.verdict import Evidence, verdict, was_killed
@@ -108,6 +109,7 @@ class LocalProcessRunner:
             last_words=pumps[1].tail,
             peak_memory_mb=watch.peak_memory_mb,
             killed_by_kernel=was_killed(end) and kernel_kills() > watch.kills_before,
+            disk_full=end.code != 0 and is_full(ctx.working_dir),
         )
         return _outcome(end, evidence, pumps, watch, ctx)
 

@@ -26,6 +26,7 @@ _NO_PROCESS = re.compile(
     rb"Resource temporarily unavailable|can't start new thread|(?i:cannot fork)"
 )
 _NO_FILE = re.compile(rb"Too many open files")
+_NO_SPACE = re.compile(rb"No space left on device")
 _TOO_LARGE = re.compile(rb"File too large|File size limit exceeded")
 
 
@@ -41,6 +42,8 @@ class Evidence:
     peak_memory_mb: float | None = None
     killed_by_kernel: bool = False
     """The kernel ended a process for want of memory while this one ran."""
+    disk_full: bool = False
+    """There is no room below the working directory."""
 
 
 Verdict = tuple[StepStatus, str | None, str | None]
@@ -97,6 +100,8 @@ def _limits_met(end: Exit, evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "oom", "the machine or container ran out of memory"
     if _out_of_memory(number, evidence):
         yield "oom", _memory(limits)
+    if evidence.disk_full and _NO_SPACE.search(words):
+        yield "disk_full", "the disk of the working directory is full"
     if limits.processes is not None and _NO_PROCESS.search(words):
         yield "process_limit", f"the limit of {limits.processes} processes and threads was reached"
     if limits.open_files is not None and _NO_FILE.search(words):

@@ -63,7 +63,7 @@ async def run_suite(suite: Suite, ctx: CommandContext, *, base_url: str | None) 
         **({BROWSER: browser} if browser else {}),
         **({"BASE_URL": base_url} if base_url else {}),
     }
-    limits = replace(ctx.limits, memory_mb=None)
+    limits = replace(ctx.limits, address_space=False)  # browsers reserve far more than they use
     outcome = await replace(ctx, limits=limits).run_process(
         ["/bin/sh", "-c", _RUN, "suite", *_command(suite, whole)], env=env
     )
@@ -79,8 +79,8 @@ def _command(suite: Suite, report: str) -> list[str]:
 
 def _verdict(suite: Suite, outcome: Outcome, report: str) -> Outcome:
     outcome = replace(outcome, outputs={**outcome.outputs, "report": report})
-    if outcome.status != "failed":
-        return outcome
+    if outcome.status != "failed" or outcome.reason != "nonzero_exit":
+        return outcome  # a limit, say, explains more than the exit code that came of it
     match suite.runner, outcome.exit_code:
         case _, 127:
             return replace(outcome, reason="program_missing", error="there is no such runner here")

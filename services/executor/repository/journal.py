@@ -34,6 +34,7 @@ from services.executor.repository.collections import (
     METRICS,
     STEPS,
 )
+from services.executor.repository.progress import Progress
 from services.executor.repository.records import (
     artifact_document,
     finished_fields,
@@ -105,6 +106,7 @@ class MongoJournal:
         """Steps whose documents hold a memory."""
         self._artifacts: dict[int, list[dict[str, Any]]] = {}
         self._memories = 0
+        self._progress = Progress(claim, stores.publisher, stores.clock)
         self._counts: dict[str, int] = {}
         self._results: dict[str, int] | None = None
         self._names: Sequence[str] = ()
@@ -234,6 +236,10 @@ class MongoJournal:
         crash.point("logs.before_publish")
         for document in documents:
             asyncio.create_task(self._announce(document)).add_done_callback(_ignore_outcome)
+
+    def progress(self, step_id: int, attempt: str, told: Mapping[str, Any]) -> None:
+        named = {**self._named(step_id, {}), "attempt": attempt}
+        self._progress.tell(named, told, sequence=self._sequence.last)
 
     async def artifact(self, artifact: Artifact) -> None:
         document = artifact_document(self._claim, artifact, self._stores.clock.now())

@@ -6,6 +6,7 @@ executor; the others wait for their turn. Every set runs, also after another has
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from services.executor.commands.base import CommandContext, Outcome
 from services.executor.commands.outcome import failed
+from services.executor.jobs.cases import cases_of
 from services.executor.jobs.following import Stopped, tell, within
-from services.executor.jobs.report import Report, SuiteResult
+from services.executor.jobs.report import Report, SuiteResult, short
 from services.executor.processes.environment import EXECUTION_ID, OUTPUT
 from services.executor.processes.model import Stream
 from services.executor.seven_ps.lines import RunnerLines, suite_of
@@ -22,6 +24,11 @@ from services.executor.seven_ps.request import Order, Set, arguments_of
 
 TAIL = 2_000
 """Of what a set wrote, when it ended without a result."""
+NOT_FOUND = 127
+"""How a shell ends that finds no such program; programs may end so too, but do not say these words then."""
+_NOT_FOUND = re.compile(r"not found|No such file or directory")
+_OWN = ("nonzero_exit", "signal")
+"""Reasons for which a set is to blame; all others explain more than that its tests failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,11 @@ class _Ended:
     outcome: Outcome
     suite: SuiteResult | None
     """None: it never started."""
+
+    @property
+    def broken(self) -> bool:
+        """Something else than its tests made it fail."""
+        return self.outcome.status == "failed" and self.outcome.reason not in _OWN
 
 
 async def run_here(order: Order, ctx: CommandContext, lanes: asyncio.Semaphore) -> Outcome:
@@ -53,6 +65,7 @@ async def _summed(ended: list[_Ended], ctx: CommandContext) -> Outcome:
     return replace(
         _end(ended, report),
         outputs=outputs,
+        cases=cases_of(report),
         stdout_truncated=any(one.outcome.stdout_truncated for one in ended),
         stderr_truncated=any(one.outcome.stderr_truncated for one in ended),
     )
@@ -63,7 +76,7 @@ def _end(ended: list[_Ended], report: Report) -> Outcome:
         for one in ended:
             if one.outcome.status == status:
                 return one.outcome
-    broken = next((one.outcome for one in ended if one.suite is None), None)
+    broken = next((one.outcome for one in ended if one.broken), None)
     if broken is not None:
         return broken
     if report.status == "failed":
@@ -81,16 +94,22 @@ async def _run(one: Set, order: Order, ctx: CommandContext, lanes: asyncio.Semap
 
     # Sets write side by side: the file for outputs is not theirs, their results come on stdout.
     env = {name: value for name, value in ctx.env.items() if name != OUTPUT}
-    alone = replace(ctx, env=env, emit=emit, output_file=None)
+    # Their browsers reserve far more memory than they use, and a limit on address space would break them.
+    limits = replace(ctx.limits, address_space=False)
+    alone = replace(ctx, env=env, emit=emit, output_file=None, limits=limits)
     try:
         async with _lane(ctx, lanes):
             outcome = await alone.run_process(_command(one), env=_environment(one, order, ctx))
     except Stopped:
         return _Ended(_not_begun(ctx), None)
     await lines.end()
-    if outcome.exit_code is None and outcome.signal is None:
-        return _Ended(outcome, None)
+    started = outcome.exit_code is not None or outcome.signal is not None
     written = "".join(tail)[-TAIL:]
+    if lines.result is None and outcome.exit_code == NOT_FOUND and _NOT_FOUND.search(written):
+        outcome = replace(outcome, reason="program_missing", error=short(written))
+    outcome = replace(outcome, error=outcome.error and f"{one.name}: {outcome.error}")
+    if not started:
+        return _Ended(outcome, None)
     suite = suite_of(
         lines.result, name=one.name, id=one.id, exit_code=outcome.exit_code, tail=written
     )

@@ -1,8 +1,12 @@
 """`aws_cli` steps by the real `aws` program against moto."""
 
 import json
+import socket
 import sys
+import threading
+from contextlib import ExitStack
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,6 +84,66 @@ async def test_what_went_wrong_is_said_in_its_words(aws):
     nobody = AwsProgram(AWS, "http://127.0.0.1:9")
     nowhere, _ = await aws("sts", "get-caller-identity", env=once, reach=nobody)
     assert (nowhere.status, nowhere.reason) == ("failed", "connection_refused"), nowhere.error
+
+
+@pytest.fixture
+def broken():
+    """Servers by what is wrong with them."""
+    with ExitStack() as stack:
+        failing = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Failing))
+        threading.Thread(target=failing.serve_forever, daemon=True).start()
+        stack.callback(failing.shutdown)
+        silent, full = (stack.enter_context(socket.socket()) for _ in range(2))
+        for listening, waiting in ((silent, 5), (full, 0)):
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(waiting)
+        for _ in range(3):  # nobody takes these, so that there is no room for others
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield {
+            "failing": f"http://127.0.0.1:{failing.server_port}",
+            "plain": f"https://127.0.0.1:{failing.server_port}",
+            "silent": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "full": f"http://127.0.0.1:{full.getsockname()[1]}",
+        }
+
+
+class Failing(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(500)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.breaks
+@pytest.mark.parametrize(
+    ("server", "reason", "said"),
+    [
+        ("failing", "upstream_error", "(500)"),
+        ("silent", "upstream_timeout", "Read timeout"),
+        ("full", "upstream_timeout", "Connect timeout"),
+        ("plain", "tls_failed", "SSL validation failed"),
+    ],
+)
+async def test_servers_that_fail_and_are_silent(aws, broken, server, reason, said):
+    once = KEYS | {"AWS_MAX_ATTEMPTS": "1"}
+    seconds = ["--cli-read-timeout", "1", "--cli-connect-timeout", "1"]
+    program = AwsProgram(AWS, broken[server])
+    outcome, _ = await aws("sts", "get-caller-identity", seconds, env=once, reach=program)
+    assert (outcome.status, outcome.reason) == ("failed", reason), outcome.error
+    assert said in outcome.error
+
+
+async def test_json_is_asked_for_by_flag_which_no_configuration_overrules(aws, tmp_path):
+    program = tmp_path / "aws-that-tells"
+    program.write_text('#!/bin/sh\nprintf \'["%s"]\' "$*"\n')
+    program.chmod(0o755)
+    outcome, _ = await aws("sts", "get-caller-identity", ["--x"], reach=AwsProgram(str(program)))
+    assert outcome.outputs == {"items": ["--output json sts get-caller-identity --x"]}
 
 
 async def test_a_profile_of_the_working_directory(aws, tmp_path):

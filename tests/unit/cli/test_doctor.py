@@ -50,7 +50,7 @@ def test_java_and_mongod_are_looked_for_only_where_the_sandbox_would_start_them(
     [(2, True, "ok"), (2, False, "problem"), (0, True, "note"), (0, False, "note")],
 )
 def test_isolation_is_promised_only_where_the_executor_changes_the_user(users, root, level):
-    finding = machine.isolation(users, root=root)
+    finding = machine.isolation(users, root=root, runs=2)
     assert finding.level == level
     assert (level == "note") == ("not isolated" in finding.text)
     assert level == "ok" or finding.fix
@@ -59,6 +59,10 @@ def test_isolation_is_promised_only_where_the_executor_changes_the_user(users, r
 def test_isolation_goes_by_the_executors_settings(monkeypatch):
     monkeypatch.setenv("EXECUTOR__STEP_UIDS", "[61011]")
     monkeypatch.setattr("os.geteuid", lambda: 0)
+    [finding] = [f for f in machine.findings(SandboxSettings()) if f.what == "isolation"]
+    assert (finding.level, "1 other users, and up to 64 runs" in finding.text) == ("note", True)
+    assert finding.fix == "Set EXECUTOR__STEP_UIDS to 64 numbers, or EXECUTOR__RUN_SLOTS to 1."
+    monkeypatch.setenv("EXECUTOR__RUN_SLOTS", "1")
     [finding] = [f for f in machine.findings(SandboxSettings()) if f.what == "isolation"]
     assert (finding.level, "other users (1)" in finding.text) == ("ok", True)
     monkeypatch.setenv("EXECUTOR__STEP_UIDS", "nobody")

@@ -191,3 +191,66 @@ async def test_each_try_counts_its_own_report_only(tmp_path):
 async def test_a_step_without_reports_has_no_results(tmp_path):
     journal = await Bench(tmp_path).run(shell("true", reports=["junit.xml"]))
     assert (journal.end_of("one").status, journal.end_of("one").results) == ("completed", None)
+
+
+ONE = '<testsuite name="one"><testcase name="a"/></testsuite>'
+TWO = '<testsuites><testsuite name="two"><testcase name="b"/><testcase name="c"/></testsuite></testsuites>'
+UNNAMED = f"""
+echo '{ONE}' > junit.xml; cp junit.xml "$CADENZA_ARTIFACTS/junit-again.xml"
+mkdir -p target/surefire-reports node_modules/x out
+echo '{TWO}' > target/surefire-reports/TEST-two.xml
+echo '{ONE}' > node_modules/x/junit.xml
+echo '<report/>' > report.xml; echo '<html/>' > junit-page.xml; echo '<!-- x --><testsuite/>' > out/a-junit.xml
+echo '{TWO}' > other.xml; ln -s /etc/passwd junit-link.xml
+"""
+
+
+async def test_reports_that_nobody_named_count_once_each(tmp_path):
+    journal = await Bench(tmp_path).run(shell(UNNAMED, "one"), shell("true", "two"))
+    end = journal.end_of("one")
+    assert (end.status, end.results["tests"]) == ("completed", 3), end
+    assert {case.name for case in journal.reported[1, "1.1"]} == {"a", "b", "c"}
+    kept = {artifact.name: artifact.type for artifact in journal.artifacts}
+    assert kept == {
+        "junit-again.xml": "report",
+        "out/a-junit.xml": "report",
+        "target/surefire-reports/TEST-two.xml": "report",
+    }
+    assert journal.text_of("one", "system") == ""
+    assert journal.end_of("two").results is None
+
+
+async def test_a_broken_report_that_nobody_named_is_a_note(tmp_path):
+    source = "echo '<testsuite><testcase name=\"a\"/><testc' > junit.xml; : > junit-empty.xml"
+    journal = await Bench(tmp_path).run(shell(source))
+    end = journal.end_of("one")
+    assert (end.status, end.results["tests"]) == ("completed", 1)
+    assert 'report "junit.xml": it is broken' in journal.text_of("one", "system")
+    assert 'report "junit-empty.xml": it is broken' in journal.text_of("one", "system")
+
+
+async def test_who_names_reports_means_these_alone(tmp_path):
+    source = f"echo '{ONE}' > junit.xml; echo '{TWO}' > mine.xml; cp junit.xml $CADENZA_ARTIFACTS"
+    journal = await Bench(tmp_path).run(shell(source, reports=["mine.xml"]))
+    assert journal.end_of("one").results["tests"] == 2
+
+
+async def test_each_try_counts_a_report_that_nobody_named_when_it_wrote_it(tmp_path):
+    """The second try leaves what the first one has written as it is."""
+    retry = {"max_attempts": 2, "initial_delay_seconds": 0}
+    source = f"test -e junit.xml || {{ echo '{ONE}' > junit.xml; exit 1; }}"
+    journal = await Bench(tmp_path).run(shell(source, retry=retry))
+    assert journal.end_of("one").status == "completed"
+    assert (journal.end_of("one").results, list(journal.reported)) == (None, [(1, "1.1")])
+
+
+async def test_of_steps_side_by_side_only_what_lies_among_their_artifacts_counts(tmp_path):
+    meet = "touch {0}; until test -e {1}; do sleep 0.02; done"
+    left = f"echo '{ONE}' > junit.xml; {meet.format('l', 'r')}"
+    right = f"echo '{TWO}' > $CADENZA_ARTIFACTS/junit.xml; {meet.format('r', 'l')}"
+    journal = await Bench(tmp_path).run(
+        shell(left, "left"), shell(right, "right"), strategy={"type": "parallel"}
+    )
+    assert journal.end_of("left").results is None
+    assert journal.end_of("right").results["tests"] == 2
+    assert 'report "junit.xml" is not counted: another step' in journal.text_of("left", "system")

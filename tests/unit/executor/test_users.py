@@ -105,3 +105,18 @@ async def test_a_file_that_became_another_between_finding_and_reading_is_refused
     assert [file.name for file in taken.files] == ["theirs", "link"]
     assert len(taken.complaints) == 2
     assert taken.files[1].path.is_symlink(), "the store follows no link"
+
+
+async def test_reports_that_nobody_named_count(bench):
+    """They are looked at out of the step's reach, where they have other names."""
+    case = '<testsuite><testcase name="{}"/></testsuite>'
+    source = (
+        f"echo '{case.format('a')}' > report.xml; : > $CADENZA_ARTIFACTS/report.xml;"
+        f"mkdir out; echo '{case.format('b')}' > out/TEST-b.xml; echo '<html/>' > out/report.xml;"
+        "ln -s /etc/passwd junit.xml; ln /etc/hostname out/junit.xml 2> /dev/null; true"
+    )
+    journal = await bench.run(shell(source))
+    assert journal.end_of("one").status == "completed"
+    assert {case.name for case in journal.reported[1, "1.1"]} == {"a", "b"}
+    kept = {artifact.name for artifact in journal.artifacts}
+    assert kept == {"report.xml", "working-dir/report.xml", "out/TEST-b.xml"}

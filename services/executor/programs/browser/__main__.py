@@ -4,7 +4,6 @@ Exit code 0: done; 1: it failed, and the outputs say why.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -30,33 +29,10 @@ async def main(request: ScriptRequest | ExtractionRequest) -> int:
     report = Report(Path(request.browser.outputs))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, report.stop)
     try:
-        await _watched(request, report)
+        await _do(request, report)
     except Ended as ended:
         return report.end(ended)
     return report.end(None)
-
-
-async def _watched(request: ScriptRequest | ExtractionRequest, report: Report) -> None:
-    """Do it; what it takes is looked at meanwhile."""
-    from services.executor.programs.browser.memory import watch
-
-    work = asyncio.ensure_future(_do(request, report))
-    limit = request.browser.memory_mb
-    watching = asyncio.ensure_future(watch(limit)) if limit is not None else None
-    try:
-        await asyncio.wait(
-            [task for task in (work, watching) if task], return_when="FIRST_COMPLETED"
-        )
-        if watching is not None and watching.done():
-            watching.result()
-        await work
-    finally:
-        for task in (work, watching):
-            if task is not None:
-                task.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(15):
-                await asyncio.gather(work, return_exceptions=True)
 
 
 async def _do(request: ScriptRequest | ExtractionRequest, report: Report) -> None:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Error, Locator
+from playwright.async_api import Error, Locator, Response
 
+from services.executor.http_steps.expectations import is_status
 from services.executor.programs.browser.asserting import ASSERTIONS
-from services.executor.programs.browser.failures import StepFailed, first_line, navigation, why
+from services.executor.programs.browser.failures import (
+    StepFailed,
+    first_line,
+    navigation,
+    short,
+    why,
+)
 from services.executor.programs.browser.locating import locate
 from services.executor.programs.browser.session import Session
 from services.executor.programs.browser.steps import BrowserStep
@@ -75,11 +82,26 @@ async def perform(doing: Doing) -> None:
 
 async def _navigate(doing: Doing) -> None:
     url = doing.session.address(doing.step.url)
-    await doing.session.page.goto(url, wait_until=doing.step.load, timeout=doing.ms)
+    answer = await doing.session.page.goto(url, wait_until=doing.step.load, timeout=doing.ms)
+    _judge(doing, answer)
 
 
 async def _reload(doing: Doing) -> None:
-    await doing.session.page.reload(wait_until=doing.step.load, timeout=doing.ms)
+    answer = await doing.session.page.reload(wait_until=doing.step.load, timeout=doing.ms)
+    _judge(doing, answer)
+
+
+def _judge(doing: Doing, answer: Response | None) -> None:
+    """A page that says that it is broken did not open, whatever it shows. None: nobody was asked (`about:blank`)."""
+    wanted = doing.step.expect_status
+    if answer is None:
+        return
+    choices = wanted if isinstance(wanted, list) else [wanted or "100-499"]
+    if any(is_status(choice, answer.status) for choice in choices):
+        return
+    expected = "below 500" if wanted is None else " or ".join(map(str, choices))
+    sentence = f"{short(answer.url)} answered {answer.status}; expected was {expected}"
+    raise StepFailed("navigation_failed", sentence)
 
 
 async def _back(doing: Doing) -> None:

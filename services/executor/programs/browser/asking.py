@@ -21,7 +21,7 @@ Ask = Callable[[BrowserRequest], ScriptRequest | ExtractionRequest]
 
 async def run_browser(ask: Ask, ctx: CommandContext) -> Outcome:
     """Run the browser program to its end; `failed(browser_missing)` where there is no browser. The memory limit binds
-    the browser as a whole: one on address space would only break it.
+    the program and its browser together: one on address space would only break it.
     """
     place = ctx.reach.browser
     program = find_browser(place.path, ctx.env.get("PATH"))
@@ -38,12 +38,11 @@ async def run_browser(ask: Ask, ctx: CommandContext) -> Outcome:
                 working_dir=str(ctx.working_dir),
                 artifacts=str(ctx.artifacts_dir) if ctx.artifacts_dir else None,
                 outputs=str(folder.outputs),
-                memory_mb=ctx.limits.memory_mb,
                 secrets=tuple(ctx.redactor.known),
             )
         )
 
-    limits = replace(ctx.limits, memory_mb=None)
+    limits = replace(ctx.limits, address_space=False)
     return await run_program("browser", request, replace(ctx, limits=limits), env=_browsers)
 
 

@@ -12,7 +12,7 @@ OF_BROWSERS: Mapping[str, tuple[str, str]] = {
         "Look at the picture or the trace; name the element more precisely where several match.",
     ),
     "navigation_failed": (
-        "A page did not open: no answer in time, refused, no such host.",
+        "A page did not open: no answer, refused, no such host, a status of 500 or above or not `expect_status`.",
         "See that the site is up and can be reached from the executor.",
     ),
     "host_refused": (
@@ -36,8 +36,8 @@ OF_BROWSERS: Mapping[str, tuple[str, str]] = {
         "Look for the kernel's out-of-memory killer; `retry` tries it again.",
     ),
     "oom": (
-        "The browser took more memory than the limit.",
-        "Raise `EXECUTOR__MEMORY_LIMIT_MB`, or open less at once.",
+        "The browser or the suite took more memory than the limit.",
+        "Raise `limits.memory_mb` (or `EXECUTOR__MEMORY_LIMIT_MB`), or open less at once.",
     ),
     "tests_failed": (
         "Some tests of a suite failed.",

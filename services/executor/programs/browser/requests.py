@@ -47,8 +47,6 @@ class BrowserRequest(Part):
     working_dir: str
     artifacts: str | None
     outputs: str
-    memory_mb: int | None = None
-    """Of the browser with all of its processes, not counting twice what they share."""
     secrets: tuple[str, ...] = ()
     """To be masked in traces."""
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from services.executor.http_steps.expectations import Status
+
 MAX_STEPS = 1_000
 ALWAYS = ("action", "name", "timeout_seconds")
 
@@ -33,9 +35,11 @@ _TEXT = ("equals", "contains")
 
 ACTIONS: dict[str, Action] = {
     "navigate": Action(
-        "Open an address; a relative one starts at `base_url`.", ("url",), may=("load",)
+        "Open an address; a relative one starts at `base_url`.",
+        ("url",),
+        may=("load", "expect_status"),
     ),
-    "reload": Action("Load the page again.", may=("load",)),
+    "reload": Action("Load the page again.", may=("load", "expect_status")),
     "back": Action("Go back one page.", may=("load",)),
     "click": Action("Click.", ("element",), may=("button", "times")),
     "hover": Action("Move the mouse over it.", ("element",)),
@@ -138,6 +142,8 @@ class BrowserStep(BaseModel):
     """Of the element that is waited for."""
     load: Load = "load"
     """When a page counts as loaded."""
+    expect_status: Status | list[Status] | None = None
+    """What the page must answer with: one or several of `200`, `2xx`, `200-299`. None: anything below 500."""
     ms: int = Field(0, ge=0, le=600_000)
     """Milliseconds. Waiting for something is quicker and surer than waiting for time."""
     button: Literal["left", "right", "middle"] = "left"

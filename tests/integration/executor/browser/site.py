@@ -53,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
                 "text/csv",
                 {"Content-Disposition": 'attachment; filename="data.csv"'},
             )
+        elif path == "/broken":
+            self._answer(b"<h1>Something went wrong</h1>", status=500)
         elif path == "/flaky" and self.server.asked.count("/flaky") < 3:
             self._answer(b"not yet", status=503)
         elif path in PAGES or path == "/flaky":

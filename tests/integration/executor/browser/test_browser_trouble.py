@@ -126,7 +126,7 @@ async def test_memory_is_limited_for_the_browser_as_a_whole(site, tmp_path):
         limits=Limits(memory_mb=700),
     )
     assert ran.end == ("failed", "oom")
-    assert "the limit is 700 MB" in ran.outcome.error
+    assert "the limit of 700 MiB of memory" in ran.outcome.error
 
 
 async def test_alerts_popups_and_hosts_that_are_not_allowed(site, tmp_path):

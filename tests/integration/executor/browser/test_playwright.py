@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from sandbox.ports import free_port
 from shared.security.redaction import Redactor
 from tests.integration.executor.browser.conftest import run
 
@@ -159,6 +160,35 @@ async def test_each_failure_is_one_line_with_its_kind(site, tmp_path):
         assert "\n" not in result["error"]
 
 
+async def test_a_page_that_answers_with_an_error_or_not_at_all(site, tmp_path):
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    steps = [
+        ({"url": "/missing"}, None),
+        ({"url": "/missing", "expect_status": [200, "404"]}, None),
+        ({"url": "/shop", "expect_status": "2xx"}, None),
+        ({"url": "/shop#late"}, None),
+        ({"url": "/broken", "expect_status": 500}, None),
+        ({"url": "/broken"}, f"{site.url}/broken answered 500; expected was below 500"),
+        ({"action": "reload"}, f"{site.url}/broken answered 500; expected was below 500"),
+        ({"url": "/shop", "expect_status": ["3xx", 404]}, "answered 200; expected was 3xx or 404"),
+        ({"url": nobody}, f"{nobody} did not open: ERR_CONNECTION_REFUSED"),
+    ]
+    opened = [{"action": "navigate"} | step for step, _ in steps]
+    ran = await run(
+        tmp_path,
+        "playwright",
+        {"base_url": site.url, "steps": opened, "continue_on_failure": True, "trace": "off"},
+    )
+    assert ran.end == ("failed", "navigation_failed")
+    for result, (step, sentence) in zip(ran.steps, steps, strict=True):
+        assert result["status"] == ("passed" if sentence is None else "failed"), (step, result)
+        if sentence is not None:
+            assert (result["error_kind"], sentence in result["error"]) == (
+                "navigation_failed",
+                True,
+            ), result
+
+
 async def test_the_first_failure_ends_the_script_and_leaves_evidence(site, tmp_path):
     ran = await run(
         tmp_path,
@@ -186,6 +216,7 @@ async def test_the_first_failure_ends_the_script_and_leaves_evidence(site, tmp_p
         ({"action": "wait_for", "ms": 1, "url": "y"}, "takes exactly one of"),
         ({"action": "assert_url"}, "takes exactly one of: equals, contains"),
         ({"action": "read", "element": "x", "save_as": "a b"}, "save_as"),
+        ({"action": "navigate", "url": "/", "expect_status": "6xx"}, "expect_status"),
     ],
 )
 async def test_a_wrong_script_starts_no_browser(tmp_path, step, field):

@@ -4,7 +4,10 @@ import sys
 import xml.etree.ElementTree as ET
 
 from services.executor.commands.reach import BrowserPlace
+from services.executor.processes.model import Limits
+from tests.builders.runs import a_step
 from tests.integration.executor.browser.conftest import run
+from tests.unit.executor.bench import Bench, shell
 
 TESTS = """
 import os
@@ -43,6 +46,30 @@ async def test_a_pytest_suite_drives_the_browser_and_leaves_its_report(site, tmp
     assert ran.end == ("failed", "no_tests")
 
 
+async def test_the_cases_of_a_suite_and_of_plain_pytest_count_without_being_named(site, tmp_path):
+    """The suite leaves its report in two places; it counts once."""
+    bench = Bench(tmp_path)
+    write = f"mkdir e2e; cat > e2e/test_shop.py <<'X'\n{TESTS}\nX"
+    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e"}
+    plain = f"{' '.join(PYTEST)} --junitxml=out/junit.xml -k fails e2e"
+    journal = await bench.run(
+        shell(write, "write"),
+        a_step(
+            "suite",
+            command={"type": "playwright", "suite": suite, "base_url": site.url},
+            timeout_seconds=100,
+        ),
+        shell(plain, "plain"),
+        strategy={"type": "serial", "stop_on_error": False},
+    )
+    assert journal.end_of("suite").reason == "tests_failed"
+    counts = {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
+    assert journal.end_of("suite").results == counts, journal.text_of("suite", "system")
+    assert journal.end_of("plain").results == counts | {"tests": 1, "passed": 0}
+    names = {step: [case.name for case in cases] for (step, _), cases in journal.reported.items()}
+    assert names == {2: ["test_the_shop", "test_that_fails"], 3: ["test_that_fails"]}
+
+
 async def test_suites_that_cannot_run(tmp_path):
     suite = {"runner": "playwright", "program": ["no-such-runner"]}
     ran = await run(
@@ -67,3 +94,31 @@ async def test_playwrights_own_runner_is_asked_for_a_report(tmp_path):
     assert ran.end == ("completed", None)
     assert ran.printed == "test --reporter=line,junit --grep a b\n"
     assert (ran.kept / "junit.xml").read_text() == "<testsuites/>\n"
+
+
+GREEDY = """
+import time
+
+def test_that_takes_too_much():
+    held = b"x" * 300_000_000
+    time.sleep(60)
+"""
+
+
+async def test_a_suite_is_bound_by_the_memory_limit(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/test_greedy.py").write_text(GREEDY)
+    suite = {"runner": "pytest", "program": PYTEST}
+    ran = await run(tmp_path, "playwright", {"suite": suite}, limits=Limits(memory_mb=128))
+    assert ran.end == ("failed", "oom")
+
+
+async def test_a_limit_explains_more_than_that_tests_failed(tmp_path):
+    """What pytest makes of a fork that was refused is exit code 1, as of any failed test."""
+    said = "echo 'BlockingIOError: Resource temporarily unavailable' >&2; exit 1"
+    suite = {"runner": "pytest", "program": ["sh", "-c", said]}
+    limits = Limits(processes=50_000)
+    ran = await run(tmp_path, "playwright", {"suite": suite}, limits=limits)
+    assert ran.end == ("failed", "process_limit")
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("failed", "tests_failed")

@@ -24,6 +24,7 @@ RUNNING, DONE = JobState("running", "3 sets", 40.0), JobState("completed")
 class Scripted(Job):
     """Answers each call with the next entry of its script; an exception is raised."""
 
+    kind = "elsewhere"
     service = "Elsewhere"
 
     def __init__(self, *, starts=(), looks=(), collects=()):
@@ -88,6 +89,11 @@ async def test_a_job_from_start_to_end(tmp_path, memory):
     *paused, end = await turns(job, ctx)
     assert end.outputs == {"id": "j1"}
     assert [one.wake_keys for one in paused] == [("elsewhere/j1",)] * 3
+    known = {"kind": "elsewhere", "job": "j1", "where": "Elsewhere job j1"}
+    assert [one.about for one in paused] == [
+        known | {"status": "started"},
+        *[known | {"status": "running", "progress": 40.0}] * 2,
+    ]
     assert all(3.9 < one.seconds < 8 for one in paused)
     assert printed.stdout.splitlines() == [
         "started Elsewhere job j1",
