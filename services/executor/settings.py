@@ -80,8 +80,9 @@ class ExecutorGroup(ReachSettings):
     aws_endpoint_url: str | None = None
     """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
     http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks that are not public and that `http` steps may reach: a JSON list such as `["10.1.0.0/16"]`. Without
-    it they reach public addresses only: not this machine, no private network, no metadata of a cloud."""
+    """Networks that are not public and that `http` steps and browsers may reach: a JSON list such as
+    `["10.1.0.0/16"]`. Without it they reach public addresses only: not this machine, no private network, no metadata of
+    a cloud."""
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
@@ -90,7 +91,10 @@ class ExecutorGroup(ReachSettings):
     browser_sandbox: bool = False
     """Start browsers with their own sandbox: needs user namespaces, and steps of another user than root."""
     browser_allowed_hosts: tuple[str, ...] = ()
-    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all, private networks included."""
+    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all. Private ones also need their network
+    in `http_allowed_networks`."""
+    browser_schemes: tuple[str, ...] = ("http", "https")
+    """Kinds of addresses that scripts may open, as a JSON list; with `file` they read what the step's user may read."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object; what a tenant has set itself comes first."""
     secret_cache_seconds: float = Field(1.0, ge=0)
@@ -141,7 +145,13 @@ class ExecutorGroup(ReachSettings):
 
     def browser(self) -> BrowserPlace:
         """Of browser steps."""
-        return BrowserPlace(self.browser_path, self.browser_sandbox, self.browser_allowed_hosts)
+        return BrowserPlace(
+            path=self.browser_path,
+            sandbox=self.browser_sandbox,
+            allowed_hosts=self.browser_allowed_hosts,
+            allowed_networks=self.http_allowed_networks,
+            schemes=self.browser_schemes,
+        )
 
     def limits(self) -> Limits:
         """Of each process of a step."""

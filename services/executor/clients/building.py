@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 from services.executor.clients.http import GuardedHttpCaller
 from services.executor.clients.kept_files import StoredFiles
 from services.executor.clients.proxy import ProxyClient
