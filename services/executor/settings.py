@@ -33,7 +33,7 @@ class ExecutorGroup(ReachSettings):
     cheaper to sit out."""
     labels: str = ""
     """What this executor offers beside running commands: comma-separated, such as `browser,region=eu`. Plans name them
-    in `requires`. With `tenant:acme` it runs nothing but acme's."""
+    in `requires`. With `tenant:acme` it runs nothing but acme's. Where there is a browser, `browser` is added."""
     process_limit: int = Field(100, ge=1, le=5_000)
     """Steps that run at the same time, over all runs."""
     work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"
@@ -87,7 +87,8 @@ class ExecutorGroup(ReachSettings):
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
     browser_path: str | None = None
-    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH."""
+    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH;
+    `none`: no browser steps here."""
     browser_sandbox: bool = False
     """Start browsers with their own sandbox: needs user namespaces, and steps of another user than root."""
     browser_allowed_hosts: tuple[str, ...] = ()
@@ -146,7 +147,7 @@ class ExecutorGroup(ReachSettings):
     def browser(self) -> BrowserPlace:
         """Of browser steps."""
         return BrowserPlace(
-            path=self.browser_path,
+            path=self.browser_path or None,
             sandbox=self.browser_sandbox,
             allowed_hosts=self.browser_allowed_hosts,
             allowed_networks=self.http_allowed_networks,
