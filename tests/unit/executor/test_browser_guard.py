@@ -163,3 +163,14 @@ async def test_at_the_end_no_connection_is_left(echo):
         _, reader, writer = await through(guard, "127.0.0.1", port)
     assert await asyncio.wait_for(reader.read(-1), 30) == b""
     writer.close()
+
+
+async def test_nobody_listens_there():
+    async with proxy(networks=("127.0.0.0/8",)) as guard:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.9", 0)
+        free = server.sockets[0].getsockname()[1]
+        server.close()
+        code, _, writer = await through(guard, "127.0.0.9", free)
+        writer.close()
+        assert code == UNREACHABLE
+        assert guard.latest.sentence == f"no connection to 127.0.0.9:{free}: Connection refused"

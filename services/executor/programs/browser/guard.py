@@ -6,9 +6,9 @@ that was looked at is connected to, so a name that changes its meaning a moment 
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -198,9 +198,9 @@ def _refusal(host: str, address: str) -> str:
     )
 
 
-def _said(error: Sequence[object] | OSError | None) -> str:
+def _said(error: OSError | None) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_SECONDS} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if error is not None and error.errno:
+        return os.strerror(error.errno)
     return "it failed"
