@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.ports import free_port
 
-pytest.register_assert_rewrite("tests.e2e.examples")
+pytest.register_assert_rewrite("tests.e2e.examples", "tests.e2e.apps")
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (

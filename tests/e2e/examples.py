@@ -127,7 +127,7 @@ def run_all(gateway: Gateway, tmp: Path) -> Outcome:
     """All at the same time, as far as the executor takes them."""
     outcome = Outcome()
     prepare(gateway)
-    here = [one for one in TABLE if not one.browser or find_browser(_browser_path())]
+    here = [one for one in TABLE if not one.browser or find_browser(browser_path())]
     outcome.left_out = [f"{one.plan}: {HOW}" for one in TABLE if one not in here]
     started = {one.plan: (one, _start(one, gateway, tmp)) for one in here}
     deadline = time.monotonic() + SECONDS
@@ -151,7 +151,7 @@ def prepare(gateway: Gateway) -> None:
     gateway.put("/v1/secrets/shop_db_password", "not-a-real-one")
 
 
-def _browser_path() -> str | None:
+def browser_path() -> str | None:
     return os.environ.get("EXECUTOR__BROWSER_PATH")
 
 

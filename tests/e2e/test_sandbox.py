@@ -7,6 +7,7 @@ import time
 import psutil
 import pytest
 
+from tests.e2e import apps
 from tests.e2e.conftest import everything_of
 from tests.e2e.examples import Gateway, run_all
 
@@ -34,12 +35,13 @@ def sleepers(mark: int) -> list[psutil.Process]:
     ]
 
 
-def every_example_does_what_it_says(platform, tmp_path) -> None:
+def every_example_and_app_does_what_it_says(platform, tmp_path) -> None:
     with platform.seven_ps(), Gateway(platform.gateway) as gateway:
         outcome = run_all(gateway, tmp_path)
-    assert not outcome.problems, "\n".join(outcome.problems)
-    print("left out:", outcome.left_out)
-    assert not outcome.left_out or os.environ.get("CI") != "true"
+        assert not outcome.problems, "\n".join(outcome.problems)
+        left_out = outcome.left_out + apps.run_both(platform, gateway)
+    print("left out:", left_out)
+    assert not left_out or os.environ.get("CI") != "true"
 
 
 @pytest.mark.slow
@@ -53,7 +55,7 @@ def test_the_platform_ends_whole_and_finds_its_runs_again(platform, tmp_path):
     platform.up()
     done = platform.json("run", "examples/01-dag/plan.yaml", "--follow", "--input", "orders=10")
     assert done["status"] == "completed"
-    every_example_does_what_it_says(platform, tmp_path)
+    every_example_and_app_does_what_it_says(platform, tmp_path)
     stuck = platform.json("run", str(plan))["execution_id"]
     until(lambda: sleepers(mark))
     # Ctrl-C while a step runs that ignores SIGTERM
