@@ -165,6 +165,7 @@ def _presence(
         labels=group.label_set(),
         slots=group.run_slots,
         version=VERSION,
+        keep_days=group.keep_days(),
     )
     return Presence(
         card,

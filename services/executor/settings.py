@@ -144,6 +144,14 @@ class ExecutorGroup(ReachSettings):
     def label_set(self) -> tuple[str, ...]:
         return split_labels(self.labels)
 
+    def keep_days(self) -> dict[str, float]:
+        """How long what is kept."""
+        return {
+            "executions": self.keep_executions_days,
+            "steps": self.keep_steps_days,
+            "artifacts": self.keep_artifacts_days,
+        }
+
     def browser(self) -> BrowserPlace:
         """Of browser steps."""
         return BrowserPlace(
