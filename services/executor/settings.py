@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from services.executor.addresses import AddressPolicy
 from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
 from services.executor.reach_settings import ReachSettings
@@ -80,7 +81,7 @@ class ExecutorGroup(ReachSettings):
     aws_endpoint_url: str | None = None
     """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
     http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks that are not public and that `http` steps and browsers may reach: a JSON list such as
+    """Networks that are not public and that `http` steps, browsers and git sources may reach: a JSON list such as
     `["10.1.0.0/16"]`. Without it they reach public addresses only: not this machine, no private network, no metadata of
     a cloud."""
     step_uids: tuple[int, ...] = ()
@@ -129,6 +130,7 @@ class ExecutorGroup(ReachSettings):
                 known_hosts=self.git_known_hosts,
                 variables=self.git_variables,
                 max_bytes=self.max_source_bytes,
+                policy=AddressPolicy(self.http_allowed_networks),
             ),
             inherited=self.inherited,
         )
