@@ -46,7 +46,7 @@ def every_example_and_app_does_what_it_says(platform, tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.breaks
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_the_platform_ends_whole_and_finds_its_runs_again(platform, tmp_path):
     mark = os.getpid()
     plan = tmp_path / "plan.yaml"

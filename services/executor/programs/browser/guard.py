@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -29,12 +28,13 @@ CONNECT, NO_LOGIN = 1, 0
 V4, NAME, V6 = 1, 3, 4
 
 
-@dataclass(frozen=True, slots=True)
 class Refused(Exception):
     """No connection: a kind, which is a stable word, and a sentence."""
 
-    kind: str
-    sentence: str
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.sentence = sentence
 
 
 class Guard:
@@ -110,7 +110,7 @@ class Guard:
     def _remember(self, host: str, port: int, refused: Refused) -> None:
         if len(self._refused) >= REMEMBERED:
             self._refused.clear()
-        self._refused[host, port] = self.latest = refused
+        self._refused[host, port] = self.latest = refused.with_traceback(None)
 
     async def _connect(
         self, host: str, port: int
