@@ -37,9 +37,10 @@ def sleepers(mark: int) -> list[psutil.Process]:
 
 def every_example_and_app_does_what_it_says(platform, tmp_path) -> None:
     with platform.seven_ps(), Gateway(platform.gateway) as gateway:
-        outcome = run_all(gateway, tmp_path)
-        assert not outcome.problems, "\n".join(outcome.problems)
-        left_out = outcome.left_out + apps.run_both(platform, gateway)
+        with apps.running(platform, gateway) as left_out:
+            outcome = run_all(gateway, tmp_path)
+            assert not outcome.problems, "\n".join(outcome.problems)
+        left_out += outcome.left_out
     print("left out:", left_out)
     assert not left_out or os.environ.get("CI") != "true"
 
