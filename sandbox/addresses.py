@@ -64,6 +64,7 @@ def environment(settings: SandboxSettings, service: str, *, work: Path) -> dict[
         "EXECUTOR__LEASE_SECONDS": "15",
         "EXECUTOR__RENEW_SECONDS": "3",
         "EXECUTOR__HTTP_ALLOWED_NETWORKS": json.dumps([f"{HOST}/32", "::1/128"]),
+        "EXECUTOR__BROWSER_SCHEMES": json.dumps(["http", "https", "file"]),
         "EXECUTOR__AWS_PROGRAM": str(Path(sys.executable).with_name("aws")),
         "EXECUTOR__PROXY_URL": addresses.services["proxy"],
         "EXECUTOR__PROXY_KEYS": json.dumps({TENANT: API_KEY}),

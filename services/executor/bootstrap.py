@@ -28,6 +28,7 @@ from services.executor.events import (
 from services.executor.family import Family
 from services.executor.intake import Intake
 from services.executor.keeping import Keeping
+from services.executor.offers import with_offers
 from services.executor.presence import Card, Presence
 from services.executor.processes.kernel import gain_no_privileges
 from services.executor.processes.ownership import has_ended, lease_owner
@@ -98,7 +99,7 @@ def build_app(
     """`owner_mark` goes into the environment of every step; `all_clear`: what a predecessor on this host had started is
     gone; `live_until` tells the guardian the worker's deadline.
     """
-    group = settings.executor
+    group = with_offers(settings.executor)
     clock = SystemClock()
     health = Health(settings.runtime)
     mongo = Mongo(settings.mongo)
@@ -165,6 +166,7 @@ def _presence(
         labels=group.label_set(),
         slots=group.run_slots,
         version=VERSION,
+        keep_days=group.keep_days(),
     )
     return Presence(
         card,

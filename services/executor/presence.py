@@ -9,7 +9,7 @@ The same turn ends what has waited too long, and looks whether a run here is to 
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -35,6 +35,8 @@ class Card:
     labels: tuple[str, ...]
     slots: int
     version: str
+    keep_days: Mapping[str, float] = field(default_factory=dict)
+    """Of `executions`, `steps`, `artifacts`."""
 
 
 class Workers(Protocol):

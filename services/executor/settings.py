@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from services.executor.addresses import AddressPolicy
 from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
 from services.executor.reach_settings import ReachSettings
@@ -33,7 +34,7 @@ class ExecutorGroup(ReachSettings):
     cheaper to sit out."""
     labels: str = ""
     """What this executor offers beside running commands: comma-separated, such as `browser,region=eu`. Plans name them
-    in `requires`. With `tenant:acme` it runs nothing but acme's."""
+    in `requires`. With `tenant:acme` it runs nothing but acme's. Where there is a browser, `browser` is added."""
     process_limit: int = Field(100, ge=1, le=5_000)
     """Steps that run at the same time, over all runs."""
     work_dir: Path = Path(tempfile.gettempdir()) / "cadenza-work"
@@ -80,17 +81,22 @@ class ExecutorGroup(ReachSettings):
     aws_endpoint_url: str | None = None
     """Where `aws_cli` steps go instead of AWS itself, such as a moto server; None: AWS."""
     http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks that are not public and that `http` steps may reach: a JSON list such as `["10.1.0.0/16"]`. Without
-    it they reach public addresses only: not this machine, no private network, no metadata of a cloud."""
+    """Networks that are not public and that `http` steps, browsers and git sources may reach: a JSON list such as
+    `["10.1.0.0/16"]`. Without it they reach public addresses only: not this machine, no private network, no metadata of
+    a cloud."""
     step_uids: tuple[int, ...] = ()
     """User ids to run steps as, one for each run as long as there are enough: a JSON list. Needs root; without it steps
     run as the executor and are not isolated from it, nor from each other."""
     browser_path: str | None = None
-    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH."""
+    """Program of the Chromium or Chrome of browser steps; unset: chromium, chromium-browser, google-chrome on PATH;
+    `none`: no browser steps here."""
     browser_sandbox: bool = False
     """Start browsers with their own sandbox: needs user namespaces, and steps of another user than root."""
     browser_allowed_hosts: tuple[str, ...] = ()
-    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all, private networks included."""
+    """Hosts that browsers may reach, as a JSON list of names with `*`; empty: all. Private ones also need their network
+    in `http_allowed_networks`."""
+    browser_schemes: tuple[str, ...] = ("http", "https")
+    """Kinds of addresses that scripts may open, as a JSON list; with `file` they read what the step's user may read."""
     secrets: dict[str, dict[str, SecretStr]] = {}
     """Tenant → name → value of `${{ secrets.name }}`, as a JSON object; what a tenant has set itself comes first."""
     secret_cache_seconds: float = Field(1.0, ge=0)
@@ -124,6 +130,7 @@ class ExecutorGroup(ReachSettings):
                 known_hosts=self.git_known_hosts,
                 variables=self.git_variables,
                 max_bytes=self.max_source_bytes,
+                policy=AddressPolicy(self.http_allowed_networks),
             ),
             inherited=self.inherited,
         )
@@ -139,9 +146,23 @@ class ExecutorGroup(ReachSettings):
     def label_set(self) -> tuple[str, ...]:
         return split_labels(self.labels)
 
+    def keep_days(self) -> dict[str, float]:
+        """How long what is kept."""
+        return {
+            "executions": self.keep_executions_days,
+            "steps": self.keep_steps_days,
+            "artifacts": self.keep_artifacts_days,
+        }
+
     def browser(self) -> BrowserPlace:
         """Of browser steps."""
-        return BrowserPlace(self.browser_path, self.browser_sandbox, self.browser_allowed_hosts)
+        return BrowserPlace(
+            path=self.browser_path or None,
+            sandbox=self.browser_sandbox,
+            allowed_hosts=self.browser_allowed_hosts,
+            allowed_networks=self.http_allowed_networks,
+            schemes=self.browser_schemes,
+        )
 
     def limits(self) -> Limits:
         """Of each process of a step."""

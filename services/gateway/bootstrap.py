@@ -32,12 +32,14 @@ from services.gateway.repository.executions import MongoExecutions
 from services.gateway.repository.lane_steps import MongoLaneSteps
 from services.gateway.repository.lanes import MongoLanes
 from services.gateway.repository.queue import MongoQueue
+from services.gateway.repository.retention import MongoAgedRecords
 from services.gateway.repository.schedules import MongoDefinitions
 from services.gateway.repository.tenant_values import MongoTenantValues
 from services.gateway.repository.uploads import MongoUploads
 from services.gateway.repository.work import MongoExtractions, MongoScans
 from services.gateway.requests import WorkRequests
 from services.gateway.reruns import Reruns
+from services.gateway.retention import RetentionPreview
 from services.gateway.routes import (
     apps,
     decisions,
@@ -54,6 +56,7 @@ from services.gateway.routes import (
 )
 from services.gateway.routes import cases as test_cases
 from services.gateway.routes import queue as queue_routes
+from services.gateway.routes import retention as retention_routes
 from services.gateway.routes import uploads as upload_routes
 from services.gateway.schedules import Schedules
 from services.gateway.sealed_fields import SealedFields
@@ -281,6 +284,7 @@ def _work_routers(
     clock: Clock,
 ) -> list[APIRouter]:
     work = WorkRequests(intake, clock=clock)
+    preview = RetentionPreview(MongoAgedRecords(database), MongoQueue(database))
     secrets = {
         tenant: secret.get_secret_value()
         for tenant, secret in settings.auth.webhook_secrets.items()
@@ -289,6 +293,7 @@ def _work_routers(
         scans.build_router(work, ScanReader(MongoScans(database), accepted)),
         extractions.build_router(work, ExtractionReader(MongoExtractions(database))),
         webhooks.build_router(work, authenticator, Signatures(secrets)),
+        retention_routes.build_router(preview),
     ]
 
 

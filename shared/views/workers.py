@@ -26,6 +26,8 @@ class WorkerView(View):
     """Runs that it holds at most at a time."""
     used: int = 0
     version: str
+    keep_days: dict[str, float] = Field(default_factory=dict)
+    """How long it keeps `executions`, `steps` and `artifacts`."""
     state: str
     """`active`, `paused`, `draining` (takes nothing, has runs left), `drained` (has none left); `lost` when silent."""
     started_at: Moment

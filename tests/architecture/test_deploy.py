@@ -15,6 +15,7 @@ import yaml
 
 from cli.reference import render
 from sandbox.settings import SandboxSettings
+from services.executor.settings import ExecutorGroup, ExecutorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/cadenza"
@@ -122,7 +123,48 @@ def test_compose_runs_every_service_on_real_parts():
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     assert set(SERVICES) | {"kafka", "mongo", "objects", "migrate"} == set(compose["services"])
     for service in SERVICES:
-        assert compose["services"][service]["build"]["args"] == {"SERVICE": service}
+        assert compose["services"][service]["build"]["args"]["SERVICE"] == service
+
+
+EXECUTOR_KNOBS = {
+    f"EXECUTOR__{name}"
+    for name in ("LABELS", "RUN_SLOTS", "PROCESS_LIMIT", "BROWSER_PATH", "BROWSER_ALLOWED_HOSTS",
+                 "HTTP_ALLOWED_NETWORKS")
+}  # fmt: skip
+
+
+def test_what_an_executor_offers_can_be_set_everywhere_and_the_defaults_are_settings(
+    rendered: str,
+):
+    """As written there, they make settings; a label is one's own to add."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["executor"]
+    written = {
+        name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", str(value))
+        for name, value in compose["environment"].items()
+        if name in EXECUTOR_KNOBS
+    }
+    assert compose["build"]["args"]["BROWSER"] == "${WITH_BROWSER:-no}"
+    (helm,) = [
+        doc["spec"]["template"]["spec"]["containers"][0]["env"]
+        for doc in yaml.safe_load_all(rendered)
+        if doc and doc["kind"] == "Deployment" and doc["metadata"]["name"] == "demo-executor"
+    ]
+    in_helm = {one["name"]: one["value"] for one in helm if one["name"] in EXECUTOR_KNOBS}
+    for values in (written, in_helm):
+        assert set(values) == EXECUTOR_KNOBS
+        made = _executor_settings(values)
+        assert made == ExecutorGroup(
+            inherited=made.inherited, host_id=made.host_id, browser_path=""
+        )
+
+
+def _executor_settings(values: dict[str, str]) -> ExecutorGroup:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [one for one in os.environ if one.startswith("EXECUTOR__")]:
+            patch.delenv(name)
+        for name, value in values.items():
+            patch.setenv(name, value)
+        return ExecutorSettings().executor
 
 
 def test_the_image_holds_what_services_import():

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -13,12 +15,15 @@ import pytest
 
 from sandbox.ports import free_port
 
+pytest.register_assert_rewrite("tests.e2e.examples", "tests.e2e.apps")
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     "KAFKA",
     "MONGO",
     "AWS",
     "VIRTUOSO",
+    "SEVEN_PS",
     "GATEWAY",
     "PROXY",
     "EXECUTOR",
@@ -67,6 +72,27 @@ class Platform:
         assert self.process.stdout
         told = self.process.stdout.readline()
         assert told.strip() == "{", (self.folder.parent / "up.log").read_text()
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.env['SANDBOX__GATEWAY_PORT']}"
+
+    @contextmanager
+    def seven_ps(self) -> Iterator[None]:
+        """`cadenza simulate seven-ps` beside it; returns once it listens."""
+        port = self.env["SANDBOX__SEVEN_PS_PORT"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.seven_ps", "--port", port, "--step-ms", "20"],
+            env=self.env, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout
+            assert "7PS simulator" in process.stdout.readline()
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
 
     def end(self, number: signal.Signals = signal.SIGINT) -> float:
         """How long the platform took to end."""

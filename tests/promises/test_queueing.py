@@ -139,7 +139,7 @@ def test_a_newer_run_takes_the_place_of_the_one_that_runs(cadenza, tmp_path):
 @pytest.mark.chaos
 def test_who_waits_too_long_and_who_has_no_worker(cadenza):
     cadenza.service("gateway")
-    cadenza.service("executor", EXECUTOR__RUN_SLOTS="2")
+    cadenza.service("executor", EXECUTOR__RUN_SLOTS="2", EXECUTOR__BROWSER_PATH="none")
     holder = cadenza.submit(shell("sleep 60"), concurrency={"key": "db"})
     late = cadenza.submit(a_step(), concurrency={"key": "db"}, queue_timeout_seconds=1.0)
     labelled = cadenza.submit(a_step(requires=["browser"]))

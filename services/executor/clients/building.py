@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 from services.executor.clients.first_use import HttpCallerOnFirstUse
 from services.executor.clients.kept_files import StoredFiles
 from services.executor.commands.reach import AwsProgram, Reach

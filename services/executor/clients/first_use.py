@@ -3,7 +3,7 @@
 import asyncio
 from importlib import import_module
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 from services.executor.commands.reach import HttpAnswer, HttpCaller, HttpRequest
 
 

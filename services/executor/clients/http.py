@@ -20,7 +20,7 @@ import aiohttp
 import httpx
 import yarl
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 from services.executor.commands.reach import HttpAnswer, HttpFailed, HttpRequest
 from shared.http.client import build_guarded_session
 

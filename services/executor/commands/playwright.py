@@ -40,8 +40,8 @@ Artifacts: `failure-<step>.png`, `<step>-<name>.png`, `trace.zip` (open it with 
 pictures.
 
 `error_kind` is one of `not_found, hidden, visible, disabled, covered, several_matches, wrong_text, wrong_value,
-wrong_count, wrong_url, wrong_title, timeout, navigation_failed, host_refused, is_download, no_such_page, page_closed,
-crashed, file_missing, bad_locator, script_error`."""
+wrong_count, wrong_url, wrong_title, timeout, navigation_failed, address_refused, host_refused, is_download,
+no_such_page, page_closed, crashed, file_missing, bad_locator, script_error`."""
 
 
 class PlaywrightParams(Params):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from services.executor.addresses import Network
+
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
@@ -156,6 +158,10 @@ class BrowserPlace:
     """Start it with its own sandbox, which needs user namespaces and another user than root."""
     allowed_hosts: tuple[str, ...] = ()
     """Patterns of the hosts that pages may reach; empty: all."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Networks that pages may reach though they are not public."""
+    schemes: tuple[str, ...] = ("http", "https")
+    """Kinds of addresses that scripts may open."""
 
 
 @dataclass(frozen=True, slots=True)

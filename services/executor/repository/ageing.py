@@ -8,7 +8,6 @@ the run is.
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from services.executor.repository.borrowing import held_by_others, shared_plans
 from services.executor.repository.collections import (
@@ -20,11 +19,9 @@ from services.executor.repository.collections import (
     SWEEPS,
 )
 from services.executor.retention import Run
-from shared.ids import uuid7
 from shared.mongo.client import Database, translated
-from shared.work.ports import FINAL
+from shared.views.retention import ENDED, ended_before, first_id
 
-_ENDED = {"status": {"$in": list(FINAL)}, "events.0": {"$exists": False}, "keep": {"$ne": True}}
 _ORPHANS = "orphaned_steps"
 _LOOKED_AT = 1_000
 
@@ -38,7 +35,7 @@ class MongoRecords:
     async def runs_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
         async with translated():
             cursor = self._database[EXECUTIONS].find(
-                {"_id": {"$gt": after, "$lt": _first_id(moment)}, **_ended(moment)},
+                {"_id": {"$gt": after, "$lt": first_id(moment)}, **ended_before(moment)},
                 {"stored_plan": 1},
             )
             found = [document async for document in cursor.sort("_id", 1).limit(limit)]
@@ -55,7 +52,7 @@ class MongoRecords:
         return [Run(id_, artifacts[id_] + own.get(id_, [])) for id_ in ids]
 
     async def imported_before(self, moment: datetime, *, after: str, limit: int) -> Sequence[Run]:
-        query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **_ENDED}
+        query = {"imported.digest": {"$gt": ""}, "_id": {"$gt": after}, **ENDED}
         async with translated():
             cursor = self._database[EXECUTIONS].find(
                 {**query, "created_at": {"$lt": moment}}, {"_id": 1}
@@ -89,7 +86,7 @@ class MongoRecords:
 
     async def remove_runs(self, runs: Sequence[str]) -> None:
         async with translated():
-            await self._database[EXECUTIONS].delete_many({"_id": {"$in": list(runs)}, **_ENDED})
+            await self._database[EXECUTIONS].delete_many({"_id": {"$in": list(runs)}, **ENDED})
 
     async def remove_orphaned_steps(self, moment: datetime) -> int:
         """How far the steps have been looked through is kept, so that each is looked at once."""
@@ -113,7 +110,7 @@ class MongoRecords:
         """Ended runs that have something in `collection`, in order; goes on past those that have not ended."""
         while ids := await self._runs_with(collection, moment, after, limit):
             ended = await self._database[EXECUTIONS].distinct(
-                "_id", {"_id": {"$in": ids}, **_ended(moment)}
+                "_id", {"_id": {"$in": ids}, **ended_before(moment)}
             )
             if ended:
                 return sorted(ended)
@@ -125,7 +122,7 @@ class MongoRecords:
     ) -> list[str]:
         cursor = await self._database[collection].aggregate(
             [
-                {"$match": {"execution_id": {"$gt": after, "$lt": _first_id(moment)}}},
+                {"$match": {"execution_id": {"$gt": after, "$lt": first_id(moment)}}},
                 {"$sort": {"execution_id": 1}},
                 {"$group": {"_id": "$execution_id"}},
                 {"$sort": {"_id": 1}},
@@ -146,13 +143,3 @@ class MongoRecords:
     async def _remove(self, collection: str, runs: Sequence[str]) -> None:
         async with translated():
             await self._database[collection].delete_many({"execution_id": {"$in": list(runs)}})
-
-
-def _ended(moment: datetime) -> dict[str, Any]:
-    """Of a run that began to exist before `moment`, whatever its id spells."""
-    return {**_ENDED, "created_at": {"$not": {"$gte": moment}}}
-
-
-def _first_id(moment: datetime) -> str:
-    """The lowest id that a run accepted at `moment` may have."""
-    return str(uuid7(int(moment.timestamp() * 1000), bytes(10)))

@@ -25,6 +25,7 @@ class MongoWorkers:
             "labels": list(card.labels),
             "slots": card.slots,
             "version": card.version,
+            "keep_days": dict(card.keep_days),
         }
         said = {**{name: {"$literal": value} for name, value in fixed.items()}, "state": state}
         times = {"started_at": {"$ifNull": ["$started_at", "$$NOW"]}, "seen_at": "$$NOW"}

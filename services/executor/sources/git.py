@@ -20,6 +20,7 @@ from services.executor.commands.outcome import Outcome
 from services.executor.processes.model import MIB, Limits
 from services.executor.sources.options import GitOptions
 from services.executor.sources.problems import SourceFailed, SourceMissing, SourceTooLarge
+from services.executor.sources.reaching import settings_to_reach
 from shared.security.redaction import Redactor
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -29,6 +30,7 @@ _MISSING = re.compile(
     re.IGNORECASE,
 )
 _SIZE_SIGNAL = re.compile(r"signal 25|File size limit|File too large")
+_NETWORK = ("ls-remote", "fetch")
 KEPT_OUTPUT = 64 * 1024
 
 
@@ -161,10 +163,15 @@ class Git:
         async def emit(stream: str, text: str) -> None:
             said[stream].append(text)
 
-        attended = self._attended
+        attended, options = self._attended, self._options
+        reach = (
+            await settings_to_reach(self._remote.url, options.policy, options.variables)
+            if what in _NETWORK
+            else []
+        )
         context = CommandContext(
             working_dir=attended.folder,
-            env=self._environment(),
+            env=self._environment(reach),
             emit=emit,
             processes=self._processes,
             deadline=attended.deadline,
@@ -202,7 +209,7 @@ class Git:
         kind = SourceMissing if _MISSING.search(complaint) else SourceFailed
         return kind(f"git {what} of {self._remote.url}: {told or outcome.error}")
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, reach: Sequence[tuple[str, str]]) -> dict[str, str]:
         home = str(self._attended.folder)
         env = {
             **self._attended.inherited,
@@ -226,6 +233,7 @@ class Git:
             ("gc.auto", "0"),
             ("fetch.recurseSubmodules", "no"),
             ("core.fsmonitor", "false"),
+            *reach,
         ]
         if self._remote.token is not None:
             login = f"{self._remote.username}:{self._remote.token}".encode()

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.executor.addresses import AddressPolicy
+
 MIB = 1024 * 1024
 
 
@@ -28,6 +30,8 @@ class GitOptions:
     pause_seconds: float = 1.0
     """Before the second attempt; doubled before each further one."""
     max_bytes: int = 1024 * MIB
+    policy: AddressPolicy | None = None
+    """Which addresses it may connect to; None: any."""
 
 
 @dataclass(frozen=True, slots=True)

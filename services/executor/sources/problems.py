@@ -9,6 +9,12 @@ class SourceFailed(PermanentError):
     code = "source_failed"
 
 
+class SourceRefused(PermanentError):
+    """A source lies where this executor's sources may not come from."""
+
+    code = "address_refused"
+
+
 class SourceMissing(PermanentError):
     """There is no such repository, branch, commit, folder or upload."""
 

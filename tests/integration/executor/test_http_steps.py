@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 from services.executor.clients.http import GuardedHttpCaller
 from services.executor.commands.reach import Reach
 from services.executor.commands.registry import build_registry

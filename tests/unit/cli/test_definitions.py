@@ -143,6 +143,19 @@ def test_retention_wants_to_be_told_what_to_do():
     assert run(["retention", "--dry-run", "--now"]) == USAGE
 
 
+def test_retention_asks_the_gateway_what_goes_next(gateway, capsys):
+    part = {"collection": "execution_steps", "documents": 4, "bytes": 2048}
+    item = {"kind": "steps", "before": "2026-01-01T00:00:00Z", "runs": 2, "collections": [part],
+            "object_bytes": 0, "examples": ["e1", "e2"], "complete": False}  # fmt: skip
+    gateway.answers["GET /v1/retention/preview"] = (200, {"as_of": "x", "items": [item]})
+    assert run(["retention", "--preview", "--within-days", "30"]) == PASSED
+    method, path, query, *_ = gateway.requests[-1]
+    assert (method, path, query) == ("GET", "/v1/retention/preview", "within_days=30")
+    told = capsys.readouterr().out
+    assert "2+" in told
+    assert "4 execution_steps" in told
+
+
 def test_history_is_imported_verified_and_switched_over(
     mongo_process, mongo_settings, monkeypatch, tmp_path, capsys
 ):

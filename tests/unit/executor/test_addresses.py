@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from services.executor.clients.addresses import AddressPolicy
+from services.executor.addresses import AddressPolicy
 
 CLOSED = [
     *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1"),

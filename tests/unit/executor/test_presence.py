@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.executor import offers
 from services.executor.documents import new_run
 from services.executor.intake import Intake
 from services.executor.presence import Card, Presence
@@ -181,6 +182,28 @@ def test_what_is_no_plan_is_queued_all_the_same_and_refused_when_it_is_claimed(p
 def test_labels_that_no_plan_could_name_are_refused(labels):
     with pytest.raises(ValueError, match="is no label"):
         ExecutorGroup(labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("named", "path", "package", "offered"),
+    [
+        ((), "chromium-of-ours", True, ("browser",)),
+        (("region=eu", "browser"), "chromium-of-ours", True, ("region=eu", "browser")),
+        (("region=eu",), "none", True, ("region=eu",)),
+        (("region=eu",), "chromium-of-ours", False, ("region=eu",)),
+        (("browser",), "none", True, ("browser",)),
+    ],
+)
+def test_a_browser_is_offered_where_there_is_one(
+    named, path, package, offered, tmp_path, monkeypatch
+):
+    program = tmp_path / "chromium-of-ours"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(offers, "find_spec", lambda _: object() if package else None)
+    group = ExecutorGroup(
+        labels=",".join(named), browser_path=path, inherited={"PATH": str(tmp_path)}
+    )
+    assert offers.with_offers(group).label_set() == offered
 
 
 def test_labels_are_a_list():

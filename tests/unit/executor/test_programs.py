@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from services.executor.programs import starting
 from services.executor.programs.browser.finding import find_browser
-from services.executor.programs.browser.hosts import allowed, arguments
+from services.executor.programs.browser.hosts import allowed, scheme_admitted
 from services.executor.programs.browser.report import Ended, Report
 from tests.unit.executor.processes.contexts import a_context
 
@@ -91,10 +91,9 @@ def test_hosts():
     assert not allowed("http://evil.example.com/", patterns)
     assert not allowed("http://10.0.0.1/", patterns)
     assert allowed("http://10.0.0.1/", ())
-    assert arguments(()) == []
-    assert arguments(patterns) == [
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE shop.example.com, EXCLUDE *.test"
-    ]
+    assert scheme_admitted("HTTP://x/", ("http",))
+    assert scheme_admitted("data:text/html,x", ("http",))
+    assert not scheme_admitted("file:///etc/passwd", ("http",))
 
 
 def test_outputs_that_are_too_large_are_left_out_and_said(tmp_path, capsys):

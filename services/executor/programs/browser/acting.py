@@ -15,7 +15,6 @@ from services.executor.programs.browser.asserting import ASSERTIONS
 from services.executor.programs.browser.failures import (
     StepFailed,
     first_line,
-    navigation,
     short,
     why,
 )
@@ -74,7 +73,7 @@ async def perform(doing: Doing) -> None:
     except Error as error:
         if step.action in NAVIGATIONS or step.url:
             where = step.url or doing.session.page.url
-            raise navigation(where, error, doing.seconds) from None
+            raise doing.session.not_opened(where, error, doing.seconds) from None
         if step.element:
             raise await why(doing.locator, step.element, error, doing.seconds) from None
         raise StepFailed("script_error", first_line(error)) from None

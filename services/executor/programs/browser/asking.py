@@ -34,6 +34,8 @@ async def run_browser(ask: Ask, ctx: CommandContext) -> Outcome:
                 program=program,
                 sandbox=place.sandbox,
                 allowed_hosts=place.allowed_hosts,
+                allowed_networks=tuple(str(network) for network in place.allowed_networks),
+                schemes=place.schemes,
                 folder=str(folder.root),
                 working_dir=str(ctx.working_dir),
                 artifacts=str(ctx.artifacts_dir) if ctx.artifacts_dir else None,

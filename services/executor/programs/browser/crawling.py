@@ -14,7 +14,7 @@ from urllib.parse import urldefrag, urlsplit
 
 from playwright.async_api import Error
 
-from services.executor.programs.browser.failures import StepFailed, navigation
+from services.executor.programs.browser.failures import REFUSED, StepFailed
 from services.executor.programs.browser.locators import css_of, locators_of
 from services.executor.programs.browser.profiles import KINDS
 from services.executor.programs.browser.report import Ended, Report
@@ -41,17 +41,22 @@ class Crawl:
         self._elements: dict[str, dict[str, Any]] = {}
         self._pages: list[dict[str, Any]] = []
         self._truncated = False
+        self._why = ""
 
     async def run(self) -> None:
         """Every page; then the outputs. Raises Ended when not even the first page could be looked at."""
-        first = self._session.address(self._request.url)
+        try:
+            first = self._session.address(self._request.url)
+        except StepFailed as failed:
+            raise Ended(failed.kind, str(failed)) from None
         waiting = deque([(first, 1)])
         seen = {_plain(first)}
         while waiting and len(self._pages) < self._request.max_pages:
             url, depth = waiting.popleft()
             links = await self._page(url)
             if not self._pages[0]["loaded"]:
-                raise Ended("navigation_failed", str(self._pages[0]["error"]))
+                reason = self._why if self._why in REFUSED else "navigation_failed"
+                raise Ended(reason, str(self._pages[0]["error"]))
             for link in links if depth < self._request.depth else ():
                 if _plain(link) not in seen and _same_origin(link, self._pages[0]["url"]):
                     seen.add(_plain(link))
@@ -63,6 +68,7 @@ class Crawl:
         try:
             found = await self._session.unless_lost(self._visit(url))
         except StepFailed as failed:
+            self._why = self._why or failed.kind
             self._pages.append({"url": url, "loaded": False, "error": str(failed), "elements": 0})
             self._report.say(f"✗ {url}: {failed}")
             return []
@@ -91,7 +97,7 @@ class Crawl:
             try:
                 await self._try_to_open(url)
             except StepFailed as failed:
-                if not left or failed.kind in ("host_refused", "is_download"):
+                if not left or failed.kind in (*REFUSED, "is_download"):
                     raise
                 self._report.say(f"{failed}; trying again in {wait:g} s")
             else:
@@ -104,7 +110,7 @@ class Crawl:
         try:
             answer = await self._session.page.goto(self._session.address(url))
         except Error as error:
-            raise navigation(url, error, seconds) from None
+            raise self._session.not_opened(url, error, seconds) from None
         if answer is not None and answer.status >= 400:
             raise StepFailed("navigation_failed", f"{url} answered {answer.status}")
         try:

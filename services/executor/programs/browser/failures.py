@@ -1,8 +1,8 @@
 """One line for what went wrong in a browser: a kind, which is a stable word, and a sentence.
 
 Kinds: `not_found, hidden, visible, disabled, covered, several_matches, wrong_text, wrong_value, wrong_count, wrong_url,
-wrong_title, timeout, navigation_failed, host_refused, is_download, page_closed, crashed, no_such_page, file_missing,
-bad_locator, script_error`.
+wrong_title, timeout, navigation_failed, address_refused, host_refused, is_download, page_closed, crashed, no_such_page,
+file_missing, bad_locator, script_error`.
 """
 
 import re
@@ -11,6 +11,8 @@ from playwright.async_api import Error, Locator
 from playwright.async_api import TimeoutError as Late
 
 LOOK_MS = 2_000
+REFUSED = ("address_refused", "host_refused")
+"""Kinds of what may not be opened, whether it is there or not."""
 _SHORT = 300
 _NO_LOCATOR = re.compile(r"[Uu]nknown engine|Unexpected token|not a valid|while parsing")
 _COVERED = re.compile(r"(<[^>]{1,200}>).{0,200}? intercepts pointer events", re.DOTALL)

@@ -15,6 +15,10 @@ OF_BROWSERS: Mapping[str, tuple[str, str]] = {
         "A page did not open: no answer, refused, no such host, a status of 500 or above or not `expect_status`.",
         "See that the site is up and can be reached from the executor.",
     ),
+    "address_refused": (
+        "It is this machine's, a private or reserved address, or of a kind that browsers here may not open.",
+        "An operator allows networks with `EXECUTOR__HTTP_ALLOWED_NETWORKS`, kinds with `EXECUTOR__BROWSER_SCHEMES`.",
+    ),
     "host_refused": (
         "The executor's settings do not allow browsers this host.",
         "Add it to `EXECUTOR__BROWSER_ALLOWED_HOSTS`.",

@@ -42,6 +42,8 @@ class BrowserRequest(Part):
     program: str
     sandbox: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    allowed_networks: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ("http", "https")
     folder: str
     """Private to this program."""
     working_dir: str

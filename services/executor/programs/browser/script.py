@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Error
 
 from services.executor.programs.browser.acting import Doing, perform, picture
-from services.executor.programs.browser.failures import StepFailed
+from services.executor.programs.browser.failures import REFUSED, StepFailed
 from services.executor.programs.browser.report import Ended, Report
 from services.executor.programs.browser.requests import ScriptRequest
 from services.executor.programs.browser.session import Session
@@ -143,6 +143,6 @@ def _told(lines: list[str]) -> dict[str, Any]:
 
 
 def _reason(step: BrowserStep, failed: StepFailed) -> str:
-    if failed.kind in ("host_refused", "navigation_failed"):
+    if failed.kind in (*REFUSED, "navigation_failed"):
         return failed.kind
     return "assertion_failed" if step.action.startswith("assert_") else "action_failed"

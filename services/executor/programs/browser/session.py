@@ -24,11 +24,19 @@ from playwright.async_api import (
     FrameLocator,
     Page,
     Playwright,
+    Request,
     async_playwright,
 )
 
 from services.executor.programs.browser import hosts
-from services.executor.programs.browser.failures import StepFailed, start_line
+from services.executor.programs.browser.failures import (
+    StepFailed,
+    first_line,
+    navigation,
+    short,
+    start_line,
+)
+from services.executor.programs.browser.guard import Guard
 from services.executor.programs.browser.locating import locate
 from services.executor.programs.browser.report import Ended, Report
 from services.executor.programs.browser.requests import BrowserRequest, PageSettings
@@ -52,6 +60,8 @@ class Session:
         self.where = browser
         self.settings = page
         self.report = report
+        self.guard = Guard(browser)
+        self._page_refused = ""
         self.pages: list[Page] = []
         self.console_errors: list[str] = []
         self.failed_requests: list[str] = []
@@ -69,6 +79,7 @@ class Session:
         self._filmed = wanted and _video_tools(Path(self.where.folder))
         if wanted and not self._filmed:
             self.report.say("no video: there is no ffmpeg on this machine (apt-get install ffmpeg)")
+        await self.guard.__aenter__()
         self._playwright = await async_playwright().start()
         try:
             self._browser = await self._launch()
@@ -108,9 +119,23 @@ class Session:
             raise StepFailed(
                 "navigation_failed", f"'{whole}' is no address and there is no base_url"
             )
+        if not hosts.scheme_admitted(whole, self.where.schemes):
+            raise StepFailed("address_refused", f"{whole}: {_only(self.where.schemes)}")
         if not hosts.allowed(whole, self.where.allowed_hosts):
             raise StepFailed("host_refused", f"this executor's browsers may not open {whole}")
+        self._page_refused, self.guard.latest = "", None
         return whole
+
+    def not_opened(self, url: str, error: Error, seconds: float) -> StepFailed:
+        """Why a page did not open, which may be one that another led to."""
+        if "ERR_SOCKS" not in str(error):
+            return navigation(url, error, seconds)
+        guard = self.guard
+        refused = guard.why(self._page_refused) or guard.why(url) or guard.latest
+        if refused is None or refused.kind == "unreachable":
+            why_not = refused.sentence if refused else first_line(error)
+            return StepFailed("navigation_failed", f"{short(url)} did not open: {why_not}")
+        return StepFailed(refused.kind, f"{short(url)} did not open: {refused.sentence}")
 
     @property
     def lost(self) -> Ended | None:
@@ -158,7 +183,7 @@ class Session:
         browser = await self._playwright.chromium.launch(
             executable_path=self.where.program,
             chromium_sandbox=self.where.sandbox,
-            args=hosts.arguments(self.where.allowed_hosts),
+            args=self.guard.arguments,
             timeout=START_SECONDS * 1000,
             handle_sigterm=False,
         )
@@ -182,7 +207,7 @@ class Session:
         context.set_default_navigation_timeout(self.settings.navigation_timeout_seconds * 1000)
         context.on("page", self._opened)
         context.on("dialog", lambda dialog: self._spawn(self._answer(dialog)))
-        context.on("requestfailed", lambda request: self._failed(request.url, request.failure))
+        context.on("requestfailed", self._failed)
         context.on("response", lambda answer: self._answered(answer.url, answer.status))
         context.on("weberror", lambda error: self._console(str(error.error)))
         context.on(
@@ -261,9 +286,13 @@ class Session:
     def _console(self, text: str) -> None:
         self.console_errors.append(text[:500])
 
-    def _failed(self, url: str, failure: str | None) -> None:
+    def _failed(self, request: Request) -> None:
+        refused = self.guard.why(request.url)
+        if refused is not None and request.is_navigation_request():
+            self._page_refused = request.url
+        failure = refused.kind if refused else request.failure or "failed"
         if not self._closing and failure != "net::ERR_ABORTED":
-            self.failed_requests.append(f"{failure or 'failed'} {url[:500]}")
+            self.failed_requests.append(f"{failure} {request.url[:500]}")
 
     def _answered(self, url: str, status: int) -> None:
         if status >= 400:
@@ -276,6 +305,7 @@ class Session:
                 await self._browser.close()
         async with _patience():
             await self._playwright.stop()
+        await self.guard.__aexit__()
 
 
 @contextlib.asynccontextmanager
@@ -284,6 +314,10 @@ async def _patience() -> Any:
     with contextlib.suppress(Error, TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             yield
+
+
+def _only(schemes: tuple[str, ...]) -> str:
+    return f"this executor's browsers open {', '.join(schemes)} only (EXECUTOR__BROWSER_SCHEMES)"
 
 
 def _wanted(mode: str, *, failed: bool) -> bool:

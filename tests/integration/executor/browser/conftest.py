@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tests.integration.executor.browser.site import serving
 from tests.unit.executor.processes.contexts import a_context
 
 REGISTRY = build_registry()
+HERE = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""Where the site of these tests is."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,7 +61,7 @@ def context(folder: Path, *, place=None, timeout=100, **fields):
     for path in (work, kept):
         path.mkdir(exist_ok=True)
     ctx, printed = a_context(work, timeout=timeout, artifacts_dir=kept, grace=3, **fields)
-    ctx = replace(ctx, reach=Reach(browser=place or BrowserPlace()))
+    ctx = replace(ctx, reach=Reach(browser=place or BrowserPlace(allowed_networks=HERE)))
     return replace(ctx, output_file=folder / "outputs.jsonl"), printed, kept
 
 

@@ -13,7 +13,7 @@ import psutil
 
 from services.executor.commands.reach import BrowserPlace
 from services.executor.processes.model import Limits
-from tests.integration.executor.browser.conftest import REGISTRY, context, run
+from tests.integration.executor.browser.conftest import HERE, REGISTRY, context, run
 from tests.unit.executor.processes.contexts import alive, until
 
 FOREVER = {"action": "wait_for", "ms": 600_000}
@@ -112,6 +112,7 @@ async def test_a_page_that_crashes(site, tmp_path):
         tmp_path,
         "playwright",
         script(site, {"action": "navigate", "url": "chrome://crash"}, {"action": "reload"}),
+        place=BrowserPlace(allowed_networks=HERE, schemes=("http", "chrome")),
     )
     assert ran.end == ("failed", "browser_crashed")
     assert ran.outcome.error == "a page crashed"
@@ -130,7 +131,7 @@ async def test_memory_is_limited_for_the_browser_as_a_whole(site, tmp_path):
 
 
 async def test_alerts_popups_and_hosts_that_are_not_allowed(site, tmp_path):
-    place = BrowserPlace(allowed_hosts=("localhost",))
+    place = BrowserPlace(allowed_hosts=("localhost",), allowed_networks=HERE)
     here = site.url.replace("127.0.0.1", "localhost")
     asked = f"fetch('{site.url}/team?forbidden').then(() => 'let through', () => 'refused')"
     ran = await run(

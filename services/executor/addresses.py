@@ -1,4 +1,4 @@
-"""Which addresses steps may reach by HTTP: public ones, and networks that the settings allow.
+"""Which addresses steps may reach by HTTP, by a browser or by git: public ones, and networks that the settings allow.
 
 Everything else (this machine, private and link-local networks, where clouds keep their metadata) is the platform's
 side. An IPv4 address inside an IPv6 one counts as what it is.

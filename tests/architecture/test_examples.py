@@ -1,0 +1,20 @@
+"""Every example is run by a test."""
+
+from pathlib import Path
+
+from tests.e2e.examples import ELSEWHERE, EXAMPLES, TABLE
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_example_is_in_the_table():
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    assert folders == {one.folder for one in TABLE} | set(ELSEWHERE)
+    assert all((EXAMPLES / one.plan).is_file() for one in TABLE)
+    plans = {f"{path.parent.name}/plan.yaml" for path in EXAMPLES.glob("*/plan.yaml")}
+    assert plans <= {one.plan for one in TABLE}
+
+
+def test_examples_without_a_plan_are_run_elsewhere():
+    for folder, test in ELSEWHERE.items():
+        assert folder in (ROOT / test).read_text("utf-8")
