@@ -7,7 +7,7 @@ from sandbox.addresses import TENANT, WEBHOOK_SECRET
 from sandbox.seven_ps.app import TOKEN, build_app
 from sandbox.seven_ps.callbacks import Callbacks
 from sandbox.seven_ps.faults import Faults
-from sandbox.virtuoso.server import build_server
+from sandbox.virtuoso.server import run_alone
 
 PORT = 8091
 
@@ -39,16 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     switches = {name: value for name, value in vars(given).items() if name in Faults.model_fields}
     callbacks = Callbacks(tenant=given.tenant, secret=given.webhook_secret)
     app = build_app(faults=Faults(**switches), token=given.token, callbacks=callbacks)
-    server = build_server(app, host=given.host, port=given.port)
-    print(f"7PS simulator on http://{given.host}:{given.port}", flush=True)
-    try:
-        server.run()
-    except SystemExit:
-        print(f"port {given.port} on {given.host} cannot be used", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    return run_alone(app, given.host, given.port, say="7PS simulator on {}")
 
 
 if __name__ == "__main__":

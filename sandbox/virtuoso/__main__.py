@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sandbox.virtuoso.app import BASE, TOKEN, build_app
 from sandbox.virtuoso.faults import Faults
-from sandbox.virtuoso.server import build_server
+from sandbox.virtuoso.server import run_alone
 from sandbox.virtuoso.world import DATA
 
 
@@ -36,16 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     switches = {name: value for name, value in vars(given).items() if name in Faults.model_fields}
     tokens = tuple(given.token or [TOKEN])
     app = build_app(folder=given.data, faults=Faults(**switches), tokens=tokens)
-    server = build_server(app, host=given.host, port=given.port)
-    print(f"Virtuoso simulator on http://{given.host}:{given.port}{BASE}", flush=True)
-    try:
-        server.run()
-    except SystemExit:
-        print(f"port {given.port} on {given.host} cannot be used", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    return run_alone(app, given.host, given.port, say=f"Virtuoso simulator on {{}}{BASE}")
 
 
 if __name__ == "__main__":

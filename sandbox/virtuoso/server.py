@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -74,3 +75,17 @@ def build_server(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn
         timeout_graceful_shutdown=1, lifespan="off",
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+def run_alone(app: Any, host: str, port: int, *, say: str) -> int:
+    """Serve until a signal; 1 when the port is taken. `say` is printed with the address."""
+    server = build_server(app, host=host, port=port)
+    print(say.format(f"http://{host}:{port}"), flush=True)  # noqa: T201 - a program of its own
+    try:
+        server.run()
+    except SystemExit:
+        print(f"port {port} on {host} cannot be used", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0

@@ -76,8 +76,7 @@ class Keeping:
         self._task = asyncio.create_task(self._loop(), name=self.name)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await end_tasks(self._task)
+        await end_tasks(self._task)
 
     async def mark(self, execution_id: str, *, tenant: str, keep: bool) -> str:
         """Retention leaves the run and what is below it alone from now on, or no longer. What it has removed already

@@ -96,8 +96,7 @@ class Presence:
         self._task = asyncio.create_task(self._turns(), name=self.name)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await end_tasks(self._task)
+        await end_tasks(self._task)
         try:
             await self._workers.forget(self._card.id)
         except CadenzaError as error:

@@ -114,8 +114,7 @@ class Schedules:
         self._task = asyncio.create_task(self._loop(), name=self.name)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await end_tasks(self._task)
+        await end_tasks(self._task)
 
     async def _loop(self) -> None:
         looks = 0

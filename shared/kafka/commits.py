@@ -51,8 +51,7 @@ class Commits:
 
     async def stop(self) -> None:
         """Commit what is left, if the broker takes it soon."""
-        if self._later is not None:
-            await end_tasks(self._later)
+        await end_tasks(self._later)
         if not self._offsets:
             return
         try:

@@ -82,8 +82,7 @@ class TopicLimits:
             del self._told[topic]
 
     async def stop(self) -> None:
-        if self._looking is not None:
-            await end_tasks(self._looking)
+        await end_tasks(self._looking)
 
 
 async def message_limits(settings: KafkaSettings, topics: Collection[str]) -> dict[str, int]:

@@ -63,8 +63,7 @@ class Hearing:
         return bool(ears)
 
     async def stop(self) -> None:
-        if self._polling is not None:
-            await end_tasks(self._polling)
+        await end_tasks(self._polling)
 
     async def _poll(self) -> None:
         """Ends when nobody listens any more; the next listener starts it again."""

@@ -40,8 +40,7 @@ class MongoWakes:
         self._loop = asyncio.create_task(self._sweep(), name=self.name)
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            await end_tasks(self._loop)
+        await end_tasks(self._loop)
         await self._hearing.stop()
 
     async def wake(

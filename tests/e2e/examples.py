@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 
 from cli.archives import pack_folder
+from cli.client import Client
 from cli.plans import load_plan
+from cli.tables import with_table
 from services.executor.programs.browser.finding import HOW, find_browser
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -24,6 +26,8 @@ SECONDS = 90
 ENDED = ("completed", "failed", "cancelled", "timed_out")
 ELSEWHERE = {"02-library": "tests/unit/executor/library/test_isolation.py"}
 """Examples without a plan."""
+NO_PLANS = {"21-element-extraction/app.yaml", "25-seven-ps/local.yaml"}
+"""An app, which a test of its own runs, and a plan for an executor in another mode."""
 
 
 class Gateway:
@@ -164,7 +168,9 @@ def _start(example: Example, gateway: Gateway, tmp: Path) -> str:
             text = text.replace(old, new)
         path = tmp / path.name
         path.write_text(text, "utf-8")
-    body = {"plan": load_plan(path), "inputs": example.inputs(gateway)}
+    with Client(gateway.url, "demo-key") as client:
+        plan = with_table(load_plan(path), path.parent, client=client)
+    body = {"plan": plan, "inputs": example.inputs(gateway)}
     return gateway.post("/v1/executions", body)["execution_id"]
 
 
@@ -258,6 +264,11 @@ def _lanes(run: Run) -> None:
     assert [lane["row"]["customer"] for lane in run.list("lanes")] == ["ann", "bob", "cem", "dora"]
 
 
+def _table(run: Run) -> None:
+    rows = (EXAMPLES / "27-lanes/customers.csv").read_text("utf-8").split()[1:]
+    assert [",".join(lane["row"].values()) for lane in run.list("lanes")] == rows
+
+
 def _conditions(run: Run) -> None:
     ends = {name: step["status"] for name, step in run.steps.items()}
     assert ends["shared-database"] == "failed"
@@ -283,5 +294,6 @@ TABLE = (
     Example("25-seven-ps/plan.yaml", _seven_ps),
     Example("26-approval/plan.yaml", _approval, meanwhile=_approve),
     Example("27-lanes/plan.yaml", _lanes),
+    Example("27-lanes/table.yaml", _table),
     Example("30-conditions/plan.yaml", _conditions, reason="degraded"),
 )

@@ -39,8 +39,7 @@ class Turns:
         """A turn under way is cut off; whatever it had not noted is done again by the next one."""
         self._stopping = True  # a driver may turn a cancellation into an error of its own
         self._health.unwatch(self.name)
-        if self._task is not None:
-            await end_tasks(self._task)
+        await end_tasks(self._task)
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -70,8 +70,7 @@ class Hub:
         except TimeoutError:
             for subscription in self._all():
                 drop(subscription)
-        if self._ticking is not None:
-            await end_tasks(self._ticking)
+        await end_tasks(self._ticking)
 
     async def _tell(self) -> None:
         SSE_CLIENTS.set(self.followers)
