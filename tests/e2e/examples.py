@@ -242,6 +242,10 @@ def _seven_ps(run: Run) -> None:
     assert run.artifacts == {"seven-ps-results.json"}
 
 
+def _all_sets(run: Run) -> None:
+    assert run.output("lanes") == {"total": 3, "completed": 3}
+
+
 def _approve(gateway: Gateway, run: str) -> None:
     """Decide and tell what the run waits for."""
     for step in gateway.items(f"/v1/executions/{run}/steps"):
@@ -292,6 +296,7 @@ TABLE = (
     Example("21-element-extraction/plan.yaml", _elements, browser=True),
     Example("24-virtuoso/plan.yaml", _virtuoso),
     Example("25-seven-ps/plan.yaml", _seven_ps),
+    Example("25-seven-ps/all-sets.yaml", _all_sets),
     Example("26-approval/plan.yaml", _approval, meanwhile=_approve),
     Example("27-lanes/plan.yaml", _lanes),
     Example("27-lanes/table.yaml", _table),

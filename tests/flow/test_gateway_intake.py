@@ -290,13 +290,10 @@ async def test_openapi_names_every_route_with_an_example_of_its_body(offline):
         for operation in operations.values()
         if "requestBody" in operation
     ]
-    assert len(bodies) == 20
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    assert bodies.count({"required": True, "content": {"application/octet-stream": binary}}) == 1
-    for body in bodies:
-        content = body["content"].get("application/json")
-        if content is None:
-            continue
+    written = [body for body in bodies if "application/json" in body["content"]]
+    assert (len(bodies), len(written)) == (20, 19), "an upload is no JSON"
+    for body in written:
+        content = body["content"]["application/json"]
         assert content["example"]
         assert "$ref" not in json.dumps(content["schema"])
     for path in ("/docs", "/redoc"):
