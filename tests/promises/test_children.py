@@ -61,8 +61,9 @@ def test_each_row_is_a_lane_and_one_summary_counts_them(cadenza):
     text = get(cadenza, f"/v1/executions/{lanes[6]['_id']}/logs")["items"][0]["text"]
     assert text == "row 7 hello\n"
     check_invariants(cadenza, [parent, *(lane["_id"] for lane in lanes)])
+    short_of_time = runs_that_are_short_of_time(cadenza)
     a_sub_plan_gives_its_outputs_and_its_failure(cadenza)
-    the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza)
+    the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza, *short_of_time)
 
 
 def test_a_parent_that_is_killed_starts_no_child_twice(cadenza, tmp_path):
@@ -97,12 +98,16 @@ def test_a_parent_that_is_killed_starts_no_child_twice(cadenza, tmp_path):
     tried_again(cadenza, again)
 
 
-def the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza):
-    """A child goes with the step that runs it; in a lane it is the lane's own end, and the others go on."""
+def runs_that_are_short_of_time(cadenza):
     sub = cadenza.submit({**sub_plan(shell("sleep 60", "long")), "timeout_seconds": 1})
     lanes = cadenza.submit(
         shell("sleep ${{ row.s }}", "long", timeout_seconds=1), data=[{"s": 0}, {"s": 60}]
     )
+    return sub, lanes
+
+
+def the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza, sub, lanes):
+    """A child goes with the step that runs it; in a lane it is the lane's own end, and the others go on."""
     (ended, _) = cadenza.wait_final(sub, lanes, timeout=60)
     (step,) = cadenza.steps(sub)
     assert (step["status"], step["reason"], ended["status"]) == ("timed_out", "timeout", "failed")
@@ -117,7 +122,6 @@ def the_time_of_a_step_is_over_in_a_sub_plan_and_in_lanes(cadenza):
     assert (quick["status"], slow["status"]) == ("completed", "failed")
     (late,) = cadenza.steps(slow["_id"])
     assert (late["status"], late["reason"]) == ("timed_out", "timeout")
-    check_invariants(cadenza, [sub, lanes, child["_id"], quick["_id"], slow["_id"]])
 
 
 def a_sub_plan_gives_its_outputs_and_its_failure(cadenza):

@@ -27,31 +27,13 @@ def test_that_fails():
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
-async def test_a_pytest_suite_drives_the_browser_and_leaves_its_report(site, tmp_path):
-    folder = tmp_path / "work/e2e"
-    folder.mkdir(parents=True)
-    (folder / "test_shop.py").write_text(TESTS)
-    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e", "args": ["-q"]}
-    ran = await run(tmp_path, "playwright", {"suite": suite, "base_url": site.url})
-    assert ran.end == ("failed", "tests_failed")
-    assert ran.outcome.outputs["report"] == "test-reports/suite.xml"
-    assert ran.files() == ["junit.xml"]
-    text = (tmp_path / "work/test-reports/suite.xml").read_text()
-    assert text == (ran.kept / "junit.xml").read_text()
-    cases = {case.get("name"): len(case) for case in ET.fromstring(text).iter("testcase")}
-    assert cases == {"test_the_shop": 0, "test_that_fails": 1}
-
-    suite["args"] = ["-k", "no_such_test"]
-    ran = await run(tmp_path, "playwright", {"suite": suite})
-    assert ran.end == ("failed", "no_tests")
-
-
-async def test_the_cases_of_a_suite_and_of_plain_pytest_count_without_being_named(site, tmp_path):
-    """The suite leaves its report in two places; it counts once."""
-    bench = Bench(tmp_path)
+async def test_a_pytest_suite_drives_the_browser_and_its_report_counts_once(site, tmp_path):
+    """It leaves its report in two places, and nobody names it; the next step is plain pytest."""
+    bench = Bench(tmp_path, inline_output=65536)
     write = f"mkdir e2e; cat > e2e/test_shop.py <<'X'\n{TESTS}\nX"
-    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e"}
-    plain = f"{' '.join(PYTEST)} --junitxml=out/junit.xml -k fails e2e"
+    suite = {"runner": "pytest", "program": PYTEST, "working_dir": "e2e", "args": ["-q"]}
+    report = "test-reports/suite.xml"
+    plain = f"cat {report}; {' '.join(PYTEST)} -q --junitxml=out/junit.xml -k fails e2e >&2"
     journal = await bench.run(
         shell(write, "write"),
         a_step(
@@ -62,12 +44,27 @@ async def test_the_cases_of_a_suite_and_of_plain_pytest_count_without_being_name
         shell(plain, "plain"),
         strategy={"type": "serial", "stop_on_error": False},
     )
-    assert journal.end_of("suite").reason == "tests_failed"
+    end = journal.end_of("suite")
+    assert (end.status, end.reason, end.output["report"]) == ("failed", "tests_failed", report)
+    kept = {one.name: one for one in journal.artifacts if one.step_id == 2}
+    assert list(kept) == ["junit.xml"]
+    text = (await bench.objects.get(kept["junit.xml"].key)).decode()
+    assert text.strip() == journal.text_of("plain").strip()
+    cases = {case.get("name"): len(case) for case in ET.fromstring(text).iter("testcase")}
+    assert cases == {"test_the_shop": 0, "test_that_fails": 1}
+
     counts = {"tests": 2, "passed": 1, "failed": 1, "skipped": 0, "flaky": 0}
-    assert journal.end_of("suite").results == counts, journal.text_of("suite", "system")
+    assert end.results == counts, journal.text_of("suite", "system")
     assert journal.end_of("plain").results == counts | {"tests": 1, "passed": 0}
     names = {step: [case.name for case in cases] for (step, _), cases in journal.reported.items()}
     assert names == {2: ["test_the_shop", "test_that_fails"], 3: ["test_that_fails"]}
+
+
+async def test_a_suite_without_tests(tmp_path):
+    (tmp_path / "work").mkdir()
+    suite = {"runner": "pytest", "program": PYTEST, "args": ["-k", "no_such_test"]}
+    ran = await run(tmp_path, "playwright", {"suite": suite})
+    assert ran.end == ("failed", "no_tests")
 
 
 async def test_suites_that_cannot_run(tmp_path):
