@@ -92,6 +92,10 @@ async def test_every_waiting_run_says_why_and_where(gateway, work):
 WAITS = [
     (("approval/{id}/1/1.1",), "waits for an approval"),
     (("event/stock", "children/{id}/2"), "waits for the event 'stock', its lanes or sub-plan"),
+    (
+        ("event/a", "event/b", "event/b", "x/1", "y/2", "event/c"),
+        "waits for the event 'a', the event 'b', something outside and 1 more",
+    ),
     (("seven_ps/77",), "waits for job 77 of 7PS"),
     (("virtuoso/001/88715",), "waits for execution 88715 of Virtuoso"),
 ]
