@@ -26,6 +26,9 @@ from sandbox.mongo import Mongo
 from sandbox.settings import SandboxSettings
 from shared.settings import AwsSettings, KafkaSettings, MongoSettings
 
+# Before anything imports them: their assertions speak as those of tests do.
+pytest.register_assert_rewrite("tests.e2e.examples", "tests.e2e.apps")
+
 
 class Parts:
     """The session's real parts, each started at most once."""

@@ -15,8 +15,6 @@ import pytest
 
 from sandbox.ports import free_port
 
-pytest.register_assert_rewrite("tests.e2e.examples", "tests.e2e.apps")
-
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     "KAFKA",
