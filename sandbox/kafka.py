@@ -7,8 +7,10 @@ import socket
 import struct
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox import aot
 from sandbox.errors import SandboxError
 from sandbox.jars import cached, kafka_jars
 from sandbox.java import java
@@ -23,7 +25,6 @@ _JVM = (
     "-Xss512k",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
 )
@@ -39,13 +40,21 @@ class Kafka:
     port_setting = "SANDBOX__KAFKA_PORT"
 
     def __init__(
-        self, folder: Path, *, cache: Path, port: int | None = None, log: Path | None = None
+        self,
+        folder: Path,
+        *,
+        cache: Path,
+        port: int | None = None,
+        log: Path | None = None,
+        java_options: Sequence[str] | None = None,
     ) -> None:
+        """`java_options` of the broker replace those that make it start sooner."""
         self.folder = folder.absolute()
         self.port = port or free_port()
         self.stopping = threading.Event()
         self._cache = cache
         self._log = log or self.folder / "kafka.log"
+        self._java_options = aot.options(cache) if java_options is None else java_options
         self._process: Process | None = None
 
     @property
@@ -65,22 +74,23 @@ class Kafka:
         self.stopping.clear()
         ensure_free(self.port, part=self.name, setting=self.port_setting)
         say("checking the jars" if cached(self._cache) else "fetching 43 MB from Maven Central")
-        command = [java(), *_JVM, "-cp", ":".join(map(str, kafka_jars(self._cache)))]
+        jars = ":".join(map(str, kafka_jars(self._cache)))
         properties = self._write_properties()
         if not (self.folder / "data" / "meta.properties").exists():
             say("formatting the storage")
-            self._format(command, properties)
+            self._format([java(), *_JVM, *aot.options(self._cache), "-cp", jars], properties)
         say("starting")
-        process = Process(self.name, [*command, "kafka.Kafka", str(properties)], log=self._log)
+        command = [java(), *_JVM, *self._java_options, "-cp", jars, "kafka.Kafka", str(properties)]
+        process = Process(self.name, command, log=self._log)
         self._process = process
         process.start(self.stopping)
         process.wait_ready(lambda: answers(self.port), timeout=60, stopping=self.stopping)
 
-    def stop(self) -> None:
-        """End the broker in good order."""
+    def stop(self, *, grace: float = 3.0) -> None:
+        """End the broker in good order, within `grace` seconds."""
         self.stopping.set()
         if self._process:
-            self._process.stop(grace=3)
+            self._process.stop(grace)
 
     def kill(self) -> None:
         """End the broker as a power failure would."""
