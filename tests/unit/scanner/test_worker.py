@@ -142,7 +142,7 @@ async def test_a_cancelled_scan_keeps_what_was_found(world):
         await world.until(lambda scan: scan["scopes"])
         assert await world.work.cancel("scan-1", tenant="demo", by="ann", reason=None) == "marked"
         scan = await world.ended()
-        assert not loop.running
+        await world.until(lambda _: not loop.running)
     assert (scan["status"], scan["reason"], scan["upserted"]) == ("cancelled", "cancelled", 1)
     assert world.resources.identifiers() == ["i-1"]
 
