@@ -42,6 +42,7 @@ class Following:
         self.nothing_left = False
         """The reader came back after it had read the run to its end."""
         self._known: tuple[int, Story] | None = None
+        self._looked_for = 0
 
     async def begin(self) -> None:
         """Raises NotFound, or InvalidRequest for a position that this run has not come to."""
@@ -147,18 +148,39 @@ class Following:
                 self._tenant, self._execution_id, after=after, size=size
             )
             told: list[bytes] = []
-            for log in page.chunks:
-                while changes and changes[0].event.sequence <= log.event.sequence:
-                    self._tell(changes.popleft(), told)
-                self._tell(log, told)
-            if page.next_size is None:
+            whole = self._tell_lines(page.chunks, changes, story, told)
+            if whole and page.next_size is None:
                 for change in changes:
                     self._tell(change, told)
             if told:
                 yield b"".join(told)
-            if page.next_size is None:
+            if not whole:
+                self._subscription.behind = True
+            if not whole or page.next_size is None:
                 return
             after, size = int(page.chunks[-1].event.data["chunk"]), page.next_size
+
+    def _tell_lines(
+        self, lines: Sequence[Told], changes: deque[Told], story: Story, told: list[bytes]
+    ) -> bool:
+        """Each with the changes before it. False at one that something comes before which has to be read first."""
+        for log in lines:
+            if self._is_younger(log, story):
+                return False
+            while changes and changes[0].event.sequence <= log.event.sequence:
+                self._tell(changes.popleft(), told)
+            self._tell(log, told)
+        return True
+
+    def _is_younger(self, log: Told, story: Story) -> bool:
+        """Whether a line was written after changes which the story, read before it, does not know: they are told first.
+        They may be still on their way to the documents, so this is said once of each.
+        """
+        sequence = log.event.sequence
+        if sequence <= max(story.last, self.position.sequence, self._looked_for):
+            return False
+        self._looked_for = sequence
+        return True
 
     def _in_order(self, story: Story, *, settled: int) -> Iterable[Told]:
         """New changes up to the first one of which it is not known whether something comes before it."""

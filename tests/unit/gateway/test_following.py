@@ -220,6 +220,26 @@ async def test_the_lines_of_a_lost_owner_are_told_when_the_new_one_only_logs(
         assert (await reader.read(4))[2:] == ["step.log", "step.log"]
 
 
+async def test_what_happens_between_the_reading_of_state_and_of_lines_is_told_in_order(
+    documents, opened
+):
+    """The state is read first; by the time the lines are, the run has begun and written some."""
+    logs = documents.logs
+
+    async def late(*args, **more):
+        if not documents.run:
+            documents.change(ONE + 1, "run.started")
+            documents.change(ONE + 2, "step.started", prev=ONE + 1, step=1)
+            documents.log(ONE + 1, sequence=ONE + 2)
+            documents.log(ONE + 2, sequence=ONE + 9)  # the change before it never becomes durable
+        return await logs(*args, **more)
+
+    documents.logs = late
+    async with opened() as reader:
+        seen = await reader.read(4)
+    assert seen == ["run.started", "step.started", "step.log", "step.log"]
+
+
 async def test_a_reader_who_reads_documents_slowly_is_not_cut_off_and_misses_nothing(documents):
     hub = Hub(Bounds(items=4))
     views = Views(hub, Stories(documents, documents))
