@@ -10,7 +10,7 @@ LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emi
 TESTS ?= tests
 # Most tests wait for real parts; each job has a broker and a database of its own (0.6 GB). Files go out in the order of
 # their names: the longest ones are in the middle, and many short ones fill up the end.
-JOBS ?= $(shell [ "$$(nproc 2>/dev/null || echo 2)" -gt 3 ] && echo 5 || echo 2)
+JOBS ?= $(shell [ "$$(nproc 2>/dev/null || echo 2)" -gt 3 ] && echo 4 || echo 2)
 # Of `make chaos`: the seed to replay, or how many seeds to try.
 SEED ?=
 SEEDS ?= 5

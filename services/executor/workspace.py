@@ -40,8 +40,8 @@ class Workspace:
         self._remove_leftovers()
         # Until it is locked another that starts may take it for left behind.
         while self._lock is None:
-            self.root.mkdir(mode=0o700, exist_ok=True)
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, FileExistsError):  # it is there, and then it is not
+                self.root.mkdir(mode=0o700, exist_ok=True)
                 self._lock = _lock(self.root)
         self.root.chmod(self._mode)
 

@@ -52,7 +52,7 @@ async def test_an_accepted_run_is_durable_found_at_once_and_on_kafka(gateway, ka
     records = await messages(
         kafka_settings, "run-requested", until=lambda found: any(one.key == key for one in found)
     )
-    (record,) = [one for one in records if one.key == key]
+    record = next(one for one in records if one.key == key)
     event = RunRequested.model_validate_json(record.value)
     assert event.plan == body["plan"]
     assert (event.tenant, event.user_id, event.priority) == ("demo", "demo", 5)
@@ -72,7 +72,13 @@ async def test_an_accepted_run_is_durable_found_at_once_and_on_kafka(gateway, ka
 
     accepted = await eventually(marked)
     assert "pending" not in accepted
-    assert (accepted["partition"], accepted["offset"]) == (record.partition, record.offset)
+    place = (accepted["partition"], accepted["offset"])
+    records = await messages(  # a busy machine may have the relay send it as well
+        kafka_settings,
+        "run-requested",
+        until=lambda found: any((one.partition, one.offset) == place for one in found),
+    )
+    assert place in {(one.partition, one.offset) for one in records if one.key == key}
     audit = await eventually(
         lambda: gateway.database["audit_logs"].find_one({"target": execution_id})
     )

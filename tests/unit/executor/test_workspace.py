@@ -109,6 +109,7 @@ async def test_many_that_start_at_once_leave_each_other_alone(tmp_path):
         for _ in range(8)
     ]
     roots = {one.stdout.readline().strip() for one in starting}
+    assert "" not in roots, "one of them has not started"
     assert {path.name for path in tmp_path.glob("*/run.1")} == {"run.1"}
     assert {path.parent.name for path in tmp_path.glob("*/run.1")} == roots
     assert len(roots) == len(starting)
